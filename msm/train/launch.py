@@ -1,0 +1,176 @@
+"""Runs a training from the entry program: starts the ranks, relays progress and checkpoints, stops them, says how it ended.
+
+torch is never imported here. Neighbours: `processes` starts and ends, `worker` is what runs, `outcome` is what crosses over;
+`stages` calls `run_training`. Invariants: when it returns, no process of the training runs; `done` means that `job.out` is
+complete; a stop leaves a complete checkpoint when there was a step to save. Cost: one poll of a few files every 0.1 s.
+"""
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from shutil import rmtree
+
+from msm.errors import UserError
+from msm.train.job import TrainJob
+from msm.train.outcome import StepReport, TrainOutcome, WorkFiles, read_outcome, write_json
+from msm.train.processes import Ranks, start_ranks
+
+OnProgress = Callable[[StepReport], None]
+OnCheckpoint = Callable[[int, Path], None]
+
+POLL_SECONDS = 0.1
+FOLLOW_SECONDS = 3.0
+KEPT_CHECKPOINTS = 2
+
+
+def run_training(
+    job: TrainJob, on_progress: OnProgress, on_checkpoint: OnCheckpoint, stop: threading.Event, grace_seconds: float
+) -> TrainOutcome:
+    """Trains until done, stopped or failed; blocks. `on_checkpoint` runs in another thread, one at a time, the newest first to go.
+
+    After `stop` the ranks have `grace_seconds` to checkpoint; then they are killed and the last complete checkpoint counts.
+    """
+    files = _prepare(job)
+    ranks = start_ranks(job, os.environ)
+    courier = Courier(files.checkpoints, on_checkpoint)
+    try:
+        with closing(_tail(files.progress)) as lines:
+            _watch(job, ranks, lambda: _relay(lines, on_progress, courier), stop, grace_seconds)
+            ranks.end_all()
+            _relay(lines, on_progress, courier)
+    finally:
+        ranks.end_all()
+        courier.finish()
+    return _conclude(job, files, courier.newest, stopped=stop.is_set())
+
+
+def _prepare(job: TrainJob) -> WorkFiles:
+    files = WorkFiles(job.work)
+    if job.out.exists():
+        raise UserError("out", f"{job.out.name} exists; a training writes a new directory", "remove it or name another")
+    try:
+        files.checkpoints.mkdir(parents=True, exist_ok=True)
+        files.clear()
+        for partial in files.checkpoints.glob("*.tmp"):
+            rmtree(partial)
+        write_json(files.job, job.model_dump(mode="json"))
+    except OSError as error:
+        raise UserError(
+            "work", f"{job.work} cannot be written ({error.strerror})", "free space or choose another work directory"
+        ) from error
+    return files
+
+
+def _watch(job: TrainJob, ranks: Ranks, relay: Callable[[], None], stop: threading.Event, grace_seconds: float) -> None:
+    """Returns when torchrun has ended, when the grace is over, or when a rank failed and the others had their moment to follow."""
+    files, deadline = WorkFiles(job.work), float("inf")
+    while not ranks.ended() and time.monotonic() < deadline:
+        relay()
+        if stop.is_set() and not files.stop.exists():
+            files.stop.touch()
+            deadline = min(deadline, time.monotonic() + grace_seconds)
+        if any(outcome.kind in ("fault", "user_error") for outcome in _outcomes(job)):
+            deadline = min(deadline, time.monotonic() + FOLLOW_SECONDS)
+        if len(list(_outcomes(job))) == job.processes:
+            deadline = min(deadline, time.monotonic() + FOLLOW_SECONDS)
+        time.sleep(POLL_SECONDS)
+
+
+def _relay(lines: Iterator[str | None], on_progress: OnProgress, courier: "Courier") -> None:
+    while (line := next(lines)) is not None:
+        on_progress(StepReport(**json.loads(line)))
+    courier.collect()
+
+
+def _tail(path: Path) -> Generator[str | None]:
+    """Whole lines as they are appended; None when there is none yet."""
+    while not path.exists():
+        yield None
+    with path.open(encoding="utf-8") as file:
+        part = ""
+        while True:
+            part += file.readline()
+            if part.endswith("\n"):
+                yield part
+                part = ""
+            else:
+                yield None
+
+
+def _outcomes(job: TrainJob) -> Iterator[TrainOutcome]:
+    files = WorkFiles(job.work)
+    return (outcome for rank in range(job.processes) if (outcome := read_outcome(files.outcome(rank))) is not None)
+
+
+def _conclude(job: TrainJob, files: WorkFiles, newest: int, *, stopped: bool) -> TrainOutcome:
+    """The gravest word of any rank; silence is a fault, or, after a stop, the last checkpoint."""
+    outcomes = list(_outcomes(job))
+    for kind in ("user_error", "fault"):
+        if found := next((outcome for outcome in outcomes if outcome.kind == kind), None):
+            return found
+    if len(outcomes) == job.processes and len({outcome.kind for outcome in outcomes}) == 1:
+        return outcomes[0]
+    if stopped:
+        return TrainOutcome("preempted", newest, f"the grace ended before the ranks did; step {newest} is the last that is saved")
+    return TrainOutcome("fault", newest, f"a rank ended without an outcome: {_last_words(files.log)}")
+
+
+def _last_words(log: Path) -> str:
+    """The last line that says something; torchrun's frame of a failure is left out."""
+    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
+    telling = [line for line in lines if "Error" in line or "Signal" in line or "signal" in line] or [line for line in lines if line]
+    return telling[-1][:300] if telling else "nothing was printed"
+
+
+@dataclass(slots=True)
+class Courier:
+    """Hands complete checkpoints on, newest first, and removes those that are no longer needed.
+
+    State: `newest`, the last step handed over; a single thread, so that an upload never holds up progress or a stop.
+    """
+
+    directory: Path
+    deliver: OnCheckpoint
+    newest: int = 0
+    _thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "checkpoint"))
+    _running: "Future[None] | None" = None
+
+    def collect(self) -> None:
+        """Hands over the newest complete checkpoint if it is new and the last delivery has ended."""
+        if self._running is not None and not self._running.done():
+            return
+        self._settle()
+        complete = complete_checkpoints(self.directory)
+        if complete and complete[-1][0] > self.newest:
+            self.newest, path = complete[-1]
+            self._prune(complete[:-KEPT_CHECKPOINTS])
+            self._running = self._thread.submit(self.deliver, self.newest, path)
+
+    def finish(self) -> None:
+        """Waits for the delivery under way, then for the newest one; what a delivery raised is raised here."""
+        try:
+            self._settle()
+            self.collect()
+            self._settle()
+        finally:
+            self._thread.shutdown()
+
+    def _settle(self) -> None:
+        running, self._running = self._running, None
+        if running is not None:
+            running.result()
+
+    def _prune(self, old: Sequence[tuple[int, Path]]) -> None:
+        for _, path in old:
+            rmtree(path)
+
+
+def complete_checkpoints(directory: Path) -> list[tuple[int, Path]]:
+    """(step, directory) of every complete checkpoint, oldest first; an unfinished one still has its temporary name."""
+    return sorted((int(path.name.removeprefix("step-")), path) for path in directory.glob("step-*") if path.name[5:].isdigit())
