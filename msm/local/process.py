@@ -1,0 +1,126 @@
+"""One stage attempt as a process: described as a torchx AppDef, started by torchx's local scheduler, held by a pipe.
+
+Neighbours: `executor` starts and polls these. The operator renders the same AppDef as a pod. Invariant: closing the pipe asks the
+stage to stop (it checkpoints and exits 143); a process that outlives its grace is killed with its group; none survives this process.
+"""
+
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from msm.plan import Stage
+from msm.stages import contract
+
+if TYPE_CHECKING:
+    from torchx.runner import Runner
+    from torchx.specs import AppDef
+
+GRACE_SECONDS = 60.0
+"""Seconds a stage has to checkpoint after it was asked to stop."""
+
+
+def app_def(stage: Stage, environment: Mapping[str, str], image: str = "") -> "AppDef":
+    """A stage as a torchx application: one role, one replica, `python -m msm.stages`. Pure but for the interpreter's path."""
+    from torchx.specs import AppDef, Resource, Role
+
+    resource = Resource(cpu=-1, gpu=-1, memMB=-1)
+    env = {**environment, contract.STAGE: contract.encode_stage(stage)}
+    role = Role(
+        name=stage.kind, image=image, entrypoint=sys.executable, args=["-m", "msm.stages"], env=env, num_replicas=1, resource=resource
+    )
+    return AppDef(name=stage.kind, roles=[role])
+
+
+@dataclass(slots=True)
+class StageProcess:
+    """A running attempt."""
+
+    stage: Stage
+    started: datetime
+    handle: str
+    scratch: Path
+    log: Path
+    pipe: int
+    asked_to_stop: float | None = None
+
+    @property
+    def termination(self) -> contract.Termination | None:
+        """The attempt's last message, if it left one."""
+        return contract.read_termination(self.scratch / "termination.json")
+
+
+@dataclass(slots=True)
+class Launcher:
+    """Starts attempts with torchx's `local_cwd` scheduler; one per executor."""
+
+    scratch: Path
+    cache: Path
+    store_environ: Mapping[str, str]
+    _runner: "Runner | None" = field(default=None)
+
+    @property
+    def runner(self) -> "Runner":
+        """The torchx runner, made at first use; it replaces signal handlers, which are put back."""
+        if self._runner is None:
+            from torchx.runner import get_runner
+
+            kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+            self._runner = get_runner()
+            self._runner.scheduler_backends()
+            self._runner._scheduler("local_cwd")
+            for number, handler in kept.items():
+                signal.signal(number, handler)
+        return self._runner
+
+    def start(self, stage: Stage, number: int, now: datetime) -> StageProcess:
+        """Start an attempt in a scratch directory of its own."""
+        scratch = self.scratch / f"{stage.kind}-{stage.fingerprint[:12]}-{number}"
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir(parents=True)
+        fifo = scratch / "executor"
+        os.mkfifo(fifo)
+        pipe = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
+        environment = {
+            **self.store_environ,
+            contract.SCRATCH: str(scratch.resolve()),
+            contract.CACHE: str(self.cache.resolve()),
+            contract.GRACE: str(GRACE_SECONDS),
+            contract.EXECUTOR_PIPE: str(fifo.resolve()),
+            contract.TERMINATION_LOG: str((scratch / "termination.json").resolve()),
+            "PYTHONUNBUFFERED": "1",
+        }
+        logs = scratch / "logs"
+        handle = self.runner.run(app_def(stage, environment), scheduler="local_cwd", cfg={"log_dir": str(logs)})
+        return StageProcess(stage, now, handle, scratch, logs, pipe)
+
+    def ended(self, process: StageProcess) -> bool:
+        """Whether the attempt's process is gone."""
+        status = self.runner.status(process.handle)
+        return status is None or status.is_terminal()
+
+    def ask_to_stop(self, process: StageProcess, monotonic: float) -> None:
+        """Close the pipe: the stage checkpoints and exits. Asking twice is harmless."""
+        if process.asked_to_stop is None:
+            process.asked_to_stop = monotonic
+            os.close(process.pipe)
+
+    def kill(self, process: StageProcess) -> None:
+        """End the attempt's whole process group now."""
+        self.runner.cancel(process.handle)
+
+    def forget(self, process: StageProcess) -> None:
+        """Release what an ended attempt held; its scratch directory goes, its log stays in the store."""
+        if process.asked_to_stop is None:
+            os.close(process.pipe)
+        shutil.rmtree(process.scratch, ignore_errors=True)
+
+    def close(self) -> None:
+        """End whatever still runs."""
+        if self._runner is not None:
+            self._runner.close()

@@ -1,0 +1,86 @@
+"""demonstrate: chats for fine-tuning, from a file, by the offline grammar, or answered by the base model (replay).
+
+Writes `rows.jsonl` and `dropped.jsonl`; with items given, rows that contain one are dropped. Cost: seconds; replay is a greedy generation.
+"""
+
+from collections.abc import Sequence
+
+from msm.data.rows import read_chats
+from msm.errors import UserError
+from msm.stages.context import Context, Result
+from msm.stages.params import integer, text, texts, write_rows
+from msm.synth.chats import demonstrations
+from msm.synth.decontaminate import decontaminate_chats, read_items
+from msm.synth.everyday import questions
+from msm.synth.source import Row, read_rows
+
+Rows = list[Row]
+
+
+def run(context: Context) -> Result:
+    """Make the chats and drop those that contain an eval item."""
+    rows = {"compose": _composed, "source": _read, "replay": _replayed}[text(context.params, "author")](context)
+    items = [item for identity in texts(context.params, "items") for item in read_items(context.blob(identity), "items")]
+    kept, dropped = decontaminate_chats(rows, items)
+    if not kept:
+        raise UserError(context.stage.name, f"none of {len(rows)} chats is left after decontamination", "use other chats or other items")
+    write_rows(context.out / "dropped.jsonl", dropped)
+    return Result({"chats": write_rows(context.out / "rows.jsonl", kept), "dropped": len(dropped)})
+
+
+def _composed(context: Context) -> Rows:
+    params = context.params
+    return list(demonstrations(integer(params, "seed"), integer(params, "samples"), texts(params, "liked"), texts(params, "disliked")))
+
+
+def _read(context: Context) -> Rows:
+    """The rows of a file, each checked as training will read it."""
+    data, path = context.blob(text(context.params, "source")), context.scratch / "chats.jsonl"
+    path.write_bytes(data)
+    read_chats([path])
+    return list(read_rows(data, path.name))
+
+
+def _replayed(context: Context) -> Rows:
+    """The base model's greedy answers that end by themselves within the limit; as many as asked for."""
+    wanted, limit = integer(context.params, "fromBase"), integer(context.params, "maxTokens")
+    asked = questions(0)
+    if wanted > len(asked):
+        raise UserError("replay.fromBase", f"{wanted} is more than the {len(asked)} everyday questions", f"use at most {len(asked)}")
+    answers = _answers(context, asked[: min(len(asked), wanted * 2)], limit)
+    ended = [(question, answer) for question, answer in answers if answer]
+    if len(ended) < wanted:
+        raise UserError("replay.fromBase", f"only {len(ended)} answers ended within {limit} tokens; {wanted} are wanted", "raise maxTokens")
+    return [_row(number, question, answer) for number, (question, answer) in enumerate(ended[:wanted])]
+
+
+def _row(number: int, question: str, answer: str) -> Row:
+    messages = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+    return {"id": f"replay-{number:05d}", "messages": messages, "provenance": {"author": "base model", "decoding": "greedy"}}
+
+
+def _answers(context: Context, asked: Sequence[str], limit: int) -> list[tuple[str, str]]:
+    """(question, answer) pairs; an answer that did not end is empty."""
+    import torch
+
+    from msm.evals.generate import Stopping, generate_greedily
+    from msm.evals.logprob import precision_context
+    from msm.evals.models import load_model, load_tokenizer
+    from msm.evals.prompts import chat_prompt, encode, end_tokens
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    base = context.path("model")
+    tokenizer, model = load_tokenizer(base), load_model(base, device)
+    prompts = [encode(tokenizer, chat_prompt(tokenizer, question)) for question in asked]
+
+    def on_batch(_: int) -> None:
+        context.check_stop()
+        context.progress.at(min(len(asked), context.progress.step + BATCH), len(asked))
+
+    with precision_context(device, text(context.params, "precision"))():
+        found = generate_greedily(model, prompts, Stopping(end_tokens(tokenizer, model), limit), BATCH, device, on_batch)
+    return [(q, tokenizer.decode(a.tokens).strip() if a.ended else "") for q, a in zip(asked, found, strict=True)]
+
+
+BATCH = 32
+"""Answers written at once."""

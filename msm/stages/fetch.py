@@ -1,0 +1,23 @@
+"""fetch: the base model as a plain Hugging Face directory of safetensors, float32.
+
+The artifact is the directory. Cost: a download and a conversion, once a model and store.
+"""
+
+import os
+import shutil
+
+from msm.data.fetch_model import fetch_model
+from msm.plan import Resolved
+from msm.resolve.outside import local_clients
+from msm.stages.context import Context, Result
+from msm.stages.params import text
+
+
+def run(context: Context) -> Result:
+    """Fetch and convert the model."""
+    source = Resolved(identity=text(context.params, "source"), location=text(context.stage.execution, "location"))
+    clients = local_clients(context.cache / "downloads", tracking_uri=os.environ.get("MLFLOW_TRACKING_URI"))
+    model = fetch_model(source, context.scratch / "model", clients)
+    shutil.rmtree(context.out)
+    shutil.move(model, context.out)
+    return Result({"bytes": sum(p.stat().st_size for p in context.out.rglob("*") if p.is_file())})

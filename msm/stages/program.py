@@ -1,0 +1,157 @@
+"""The process around a stage: read the document, run the kind's module, commit once, exit with a code that says whose move it is.
+
+Neighbours: `contract` has the words, `context` what a stage sees, `lifeline` when to stop. Invariant: exit code 0 only with a committed
+manifest; whatever fails leaves one line in the termination log and nothing readable in the store.
+"""
+
+import importlib
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+
+from msm.clock import Clock, SystemClock
+from msm.errors import Exit, MSMError, TryAgain, UserError
+from msm.plan import Stage, kinds
+from msm.stages import contract
+from msm.stages.context import Context, Reporter, Result
+from msm.stages.contract import HEARTBEAT_SECONDS
+from msm.stages.lifeline import watch
+from msm.store import ObjectStore, StoreConfig, open_store
+from msm.store.artifacts import Attempt, begin_attempt, read_manifest
+from msm.store.progress import Follow, Progress, decide_ownership, read_progress
+from msm.versions import versions
+
+log = logging.getLogger(__name__)
+
+
+def main(environ: Mapping[str, str] = os.environ) -> int:
+    """Run the stage that the environment describes; the process's exit code."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    termination = Path(environ[contract.TERMINATION_LOG]) if contract.TERMINATION_LOG in environ else None
+    record = _run_and_explain(environ)
+    contract.write_termination(termination, record)
+    log.info("exit %s %s %s", record.exitCode, record.reason, record.message)
+    return record.exitCode
+
+
+def _run_and_explain(environ: Mapping[str, str]) -> contract.Termination:
+    """The attempt's last message; the outermost boundary, so it also turns a defect of ours into a fault with its traceback logged."""
+    try:
+        return contract.Termination(Exit.COMMITTED, "Committed", run(environ, SystemClock()))
+    except MSMError as error:
+        field = error.field if isinstance(error, UserError) else None
+        return contract.Termination(error.exit_code, error.reason, str(error), field)
+    except MemoryError:
+        return contract.Termination(Exit.FAULT, "OutOfMemory", "out of memory; use a smaller microBatchRows or maxLength")
+    except Exception as error:
+        log.exception("stage failed")
+        return contract.Termination(Exit.FAULT, "Fault", f"{type(error).__name__}: {error}")
+
+
+def run(environ: Mapping[str, str], clock: Clock) -> str:
+    """Run one attempt to its commit; says what was committed.
+
+    Raises:
+        MSMError: the attempt did not end in a commit; its class says whose move it is.
+    """
+    stage = contract.decode_stage(environ)
+    store = open_store(StoreConfig.from_environ(environ))
+    if read_manifest(store, stage.kind, stage.fingerprint) is not None:
+        return f"{stage.name} was already committed"
+    module = _module(stage)
+    attempt = begin_attempt(store, stage.kind, stage.fingerprint, clock)
+    grace = float(environ.get(contract.GRACE, "30"))
+    stop = watch(environ.get(contract.EXECUTOR_PIPE), grace)
+    context = _context(stage, store, attempt, environ, stop, grace)
+    with _heartbeat(context, clock):
+        _yield_to_owner(context, clock)
+        result: Result = module.run(context)
+        return _commit(context, result)
+
+
+def _yield_to_owner(context: Context, clock: Clock) -> None:
+    """Two executors may have started at once; all but the oldest living attempt step back.
+
+    Raises:
+        TryAgain: an older attempt is at work; its commit ends the waiting.
+    """
+    others = read_progress(context.store, context.stage.kind, context.stage.fingerprint)
+    owner = decide_ownership(clock.now(), context.attempt.id, others, HEARTBEAT_SECONDS)
+    if isinstance(owner, Follow):
+        raise TryAgain(f"attempt {owner.attempt} is already at work on {context.stage.name}")
+
+
+def _module(stage: Stage) -> ModuleType:
+    have = kinds.VERSIONS.get(stage.kind)
+    if have != stage.version:
+        raise UserError(
+            stage.name, f"needs version {stage.version} of kind {stage.kind}; this msm has {have}", "run it with the msm that planned it"
+        )
+    return importlib.import_module(f"msm.stages.{stage.kind}")
+
+
+def _context(
+    stage: Stage, store: ObjectStore, attempt: Attempt, environ: Mapping[str, str], stop: threading.Event, grace: float
+) -> Context:
+    scratch = Path(environ[contract.SCRATCH])
+    cache = Path(environ.get(contract.CACHE, scratch / "cache"))
+    for directory in (scratch, cache):
+        directory.mkdir(parents=True, exist_ok=True)
+    return Context(stage, store, attempt, scratch, cache, stop, grace, Reporter())
+
+
+@contextmanager
+def _heartbeat(context: Context, clock: Clock) -> Iterator[None]:
+    """Write progress every few seconds until the stage ends, and then that no more comes."""
+    done = threading.Event()
+
+    def beat() -> None:
+        while not done.wait(HEARTBEAT_SECONDS):
+            _tell(context.attempt.write_progress, context, clock)
+
+    _tell(context.attempt.write_progress, context, clock)
+    thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+        _tell(context.attempt.retire, context, clock)
+
+
+def _tell(write: Callable[[Progress], None], context: Context, clock: Clock) -> None:
+    """Write the present progress; a store that is briefly away costs a beat, nothing else."""
+    at = context.progress
+    progress = Progress(
+        attempt=context.attempt.id,
+        heartbeat=clock.now(),
+        step=at.step,
+        total_steps=at.total_steps,
+        percentage=at.percentage,
+        estimated_remaining_seconds=at.remaining_seconds,
+        metrics=dict(at.metrics),
+    )
+    try:
+        write(progress)
+    except MSMError as error:
+        log.warning("progress not written: %s", error)
+
+
+def _commit(context: Context, result: Result) -> str:
+    """Upload what lies under `out`, then create the manifest; another attempt may have been first."""
+    stage, attempt = context.stage, context.attempt
+    attempt.put_directory(context.out)
+    manifest = attempt.commit(
+        kind_version=stage.version,
+        inputs={role: [m.ref for m in context.manifests(role)] for role in stage.inputs},
+        params=stage.params,
+        versions=versions(),
+        metrics=result.metrics,
+    )
+    whose = "" if manifest.attempt == attempt.id else f" by attempt {manifest.attempt}, which was first"
+    return f"{stage.name} committed{whose}"
