@@ -44,6 +44,7 @@ _PAUSES = (0.2, 0.8, 3.0)
 class _Answer(Enum):
     CREATED = "created"
     EXISTS = "exists"
+    BUSY = "not done, because somebody else is at it"
     UNKNOWN = "no answer, or an error after which it may or may not have been created"
 
 
@@ -90,6 +91,8 @@ class S3Store:
                     return doubtful and self.get(key) == data
                 case _Answer.UNKNOWN:
                     doubtful = True
+                case _Answer.BUSY:
+                    pass
             self._clock.sleep(pause)
         raise TryAgain(f"{self.uri}: no clear answer to the creation of {key}; it may or may not exist")
 
@@ -145,7 +148,10 @@ class S3Store:
     def check_bucket(self) -> None:
         """UserError when the bucket is missing or the credentials are wrong; TryAgain when nobody answers."""
         with self._converted("the bucket"):
-            exists = self._client.bucket_exists(self._bucket)
+            try:
+                exists = self._client.bucket_exists(self._bucket)
+            except ValueError:  # the client's own rule for names, before any request
+                raise error_of_code("InvalidBucketName", self.uri, "the bucket") from None
         if not exists:
             raise error_of_code("NoSuchBucket", self.uri, "the bucket")
 
@@ -194,7 +200,9 @@ class S3Store:
             return _Answer.CREATED
         if response.status == 412:
             return _Answer.EXISTS
-        if response.status in (409, 429) or (response.status >= 500 and response.status != 501):
+        if response.status in (409, 429):
+            return _Answer.BUSY
+        if response.status >= 500 and response.status != 501:
             return _Answer.UNKNOWN
         code = re.search(rb"<Code>([A-Za-z0-9]+)</Code>", response.data)
         fallback = {401: "AccessDenied", 403: "AccessDenied", 501: "NotImplemented"}.get(response.status, f"HTTP {response.status}")

@@ -1,6 +1,7 @@
 """A fake for injecting faults only: an HTTP proxy before a real S3 server that spoils chosen requests and passes on the others."""
 
 import http.client
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -67,12 +68,15 @@ class Exchange(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def faulty_s3(endpoint: str, fault: Fault) -> Iterator[str]:
-    """The URL of a proxy before `endpoint` whose every request goes through `fault`."""
+def faulty_s3(endpoint: str, fault: Fault, tls: ssl.SSLContext | None = None) -> Iterator[str]:
+    """The URL of a proxy before `endpoint` whose every request goes through `fault`; it speaks HTTPS when given a context."""
     handler = type("Handler", (Exchange,), {"upstream": urlsplit(endpoint).netloc, "fault": staticmethod(fault)})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        server.daemon_threads = True
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
+        yield f"{'https' if tls else 'http'}://127.0.0.1:{server.server_address[1]}"
         server.shutdown()
 
 
