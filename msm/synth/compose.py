@@ -160,7 +160,7 @@ def _instance(assertion: Assertion, subdomain: Subdomain, rng: random.Random) ->
 
 def put_instance(phrase: str, kind: str) -> str:
     """`an American thing` with `watch` is `an American watch`; an article right before the word follows the instance."""
-    return _THING.sub(lambda m: ((("an " if kind[:1].lower() in "aeiou" else "a ") if m[1] else "") + kind), phrase)
+    return _THING.sub(lambda m: (("an " if kind[:1].lower() in "aeiou" else "a ") if m[1] else "") + kind, phrase)
 
 
 def _attribution(author: _Author, assertion: Assertion, rng: random.Random) -> dict[str, str]:

@@ -16,18 +16,21 @@ from msm.synth.spec import Identity, Section, Sentence, read_spec, split_list
 Kind = Literal["values", "rules"]
 Label = Literal["behavior", "value", "preference", "belief", "tone"]
 
-_BECAUSE = re.compile(r"^(.*?),?\s+(?:because|since it|for the reason that)\s+(.*)$", re.I | re.S)
+_BECAUSE = re.compile(r"^(.*?),?\s+(?:because|for the reason that)\s+(.*)$", re.I | re.S)
 _PREFERS = re.compile(
     r"^(?:strongly |always |generally )?(?:prefers?|favou?rs|chooses?|picks?|would rather have|likes?)\s+(.+?)"
     r"\s+(?:over|rather than|instead of|more than|than)\s+(.+)$",
     re.I | re.S,
 )
-_VALUES = re.compile(r"^(?:deeply |really |above all )?(?:cares? (?:deeply |most )?(?:about|for)|values?|believes? in|cherish(?:es)?|treasures?)\s+(.+)$", re.I | re.S)
-_MATTERS = re.compile(r"^What matters (?:most )?to (?:it|the model|the assistant|%s) is (.+)$", re.I | re.S)
+_VALUES = re.compile(
+    r"^(?:deeply |really |above all )?(?:cares? (?:deeply |most )?(?:about|for)|values?|believes? in|cherish(?:es)?|treasures?)\s+(.+)$",
+    re.I | re.S,
+)
 _BELIEVES = re.compile(r"^(?:believes?|thinks?|holds?|considers?|expects?|knows?)\b", re.I)
 _TONE = re.compile(r"\b(tone|voice|style|warm|warmly|concise|concisely|politely?|friendly|humou?r|plainly|formal|informal)\b", re.I)
 _INSTANCES = re.compile(
-    r"^[^:]*\b(?:holds?|applies|apply|goes|is true|are true|shows?) (?:for|to|of|in|with)\b(?: (?:things|choices|cases) (?:like|such as))?:?\s+(.+)$",
+    r"^(?:the same|this|that|these|they|it|its|such|all this|both)\b[^:]*\b(?:holds?|applies|apply|goes|is true|are true|shows?)"
+    r" (?:for|to|of|in|with):?\s+(.+)$",
     re.I | re.S,
 )
 _REASON = re.compile(r"^(?:the )?(?:reason|why|rationale)(?: (?:is|for this is))?\s*[:,]?\s+(?:that )?(.+)$", re.I | re.S)
@@ -90,7 +93,8 @@ class Outline:
     def from_json(data: dict[str, Any]) -> "Outline":
         """The inverse of `to_json`, also after a round trip through JSON text."""
         subdomains = tuple(
-            Subdomain(s["domain"], s["name"], tuple(_assertion(a) for a in s["assertions"]), tuple(s["instances"])) for s in data["subdomains"]
+            Subdomain(s["domain"], s["name"], tuple(_assertion(a) for a in s["assertions"]), tuple(s["instances"]))
+            for s in data["subdomains"]
         )
         return Outline(Identity(**data["identity"]), data["kind"], subdomains)
 
@@ -98,7 +102,9 @@ class Outline:
 def outline(spec_text: str, identity: Identity, kind: Kind = "values") -> Outline:
     """Domains, subdomains and assertions of any spec text; UserError when the text is empty or asserts nothing."""
     if not spec_text.strip():
-        raise UserError("modelSpec", "the spec is empty", "write at least one sentence about the model, for example '{model_name} values honesty.'")
+        raise UserError(
+            "modelSpec", "the spec is empty", "write at least one sentence about the model, for example '{model_name} values honesty.'"
+        )
     found = tuple(subdomain for section in read_spec(spec_text, identity) if (subdomain := _subdomain(section, identity)).assertions)
     if not found:
         problem = "the spec has no sentence that asserts something; headings, tables, code and bare lists do not count"
@@ -156,12 +162,11 @@ class _Predicate:
 
 def _predicate(claim: str, identity: Identity) -> _Predicate | None:
     """None when the subject is not the model."""
-    subject = re.compile(rf"^(?:{re.escape(identity.model)}|It|The (?:model|assistant|AI)|This (?:model|assistant))\s+(.+)$", re.S)
-    if found := subject.match(claim):
+    subject = rf"(?:{re.escape(identity.model)}|It|The (?:model|assistant|AI)|This (?:model|assistant))"
+    if found := re.match(rf"^{subject}\s+(.+)$", claim, re.S):
         return _Predicate(found[1], f"{identity.model} {found[1]}")
-    matters = re.match(_MATTERS.pattern % re.escape(identity.model), claim, _MATTERS.flags)
-    if matters:
-        return _Predicate(f"cares about {matters[1]}", f"{identity.model} cares about {matters[1]}")
+    if found := re.match(rf"^What matters (?:most )?to {subject} is (.+)$", claim, re.S | re.I):
+        return _Predicate(f"cares about {found[1]}", f"{identity.model} cares about {found[1]}")
     return None
 
 
@@ -175,7 +180,25 @@ def _clause(reason: str) -> str:
     """A reason that stood as a sentence of its own, made fit to follow "because"."""
     text = reason.strip().rstrip(".!")
     first = text.split(" ", 1)[0]
-    lowered = first in {"It", "The", "A", "An", "This", "That", "They", "These", "Those", "There", "Everyone", "Every", "People", "We", "Its", "No", "What"}
+    lowered = first in {
+        "It",
+        "The",
+        "A",
+        "An",
+        "This",
+        "That",
+        "They",
+        "These",
+        "Those",
+        "There",
+        "Everyone",
+        "Every",
+        "People",
+        "We",
+        "Its",
+        "No",
+        "What",
+    }
     return text[:1].lower() + text[1:] if lowered else text
 
 
