@@ -119,7 +119,7 @@ class FileStore:
                 continue
             if name.endswith("/") and (key.startswith(prefix) or prefix.startswith(key)):
                 yield from self._walk(key, prefix)
-            elif not name.endswith("/") and key.startswith(prefix):
+            elif key.startswith(prefix) and entries[name].is_file(follow_symlinks=False):
                 yield from _present(key, entries[name])
 
 

@@ -149,7 +149,7 @@ def _leftovers(survey: Survey, group: Group, winner: str, now: datetime, grace: 
     committed = f"{group.name}attempts/{winner}/"
     parts = [part for attempt, part in _attempts(group).items() if attempt != committed and not _beats(survey, attempt, now)]
     checkpoints = tuple(found for found in group.objects if found.key.startswith(committed + "checkpoints/"))
-    if checkpoints:
+    if checkpoints and not _beats(survey, committed, now):
         parts.append(Group(committed + "checkpoints/", checkpoints))
     return [part for part in parts if _is_old(part, now, grace)]
 

@@ -28,7 +28,9 @@ def attempt_with(store, files, kind=KIND, fingerprint=FINGERPRINT):
 
 
 def commit(attempt, **changes):
-    return attempt.commit(**{"kind_version": 1, "inputs": {}, "params": {"lr": 1e-4}, "versions": {"torch": "2"}, "metrics": {"loss": 1.5}} | changes)
+    return attempt.commit(
+        **{"kind_version": 1, "inputs": {}, "params": {"lr": 1e-4}, "versions": {"torch": "2"}, "metrics": {"loss": 1.5}} | changes
+    )
 
 
 def damage(store, key):
@@ -56,7 +58,10 @@ def test_what_was_committed_is_read_back_whole(store, tmp_path):
     assert found == committed
     assert found.inputs == {"base": [ref]}
     into = materialise(store, found, tmp_path / "into")
-    assert {path.relative_to(into).as_posix(): path.read_bytes() for path in into.rglob("*") if path.is_file()} == {"rows.jsonl": b"{}\n", "deep/er/x": b""}
+    assert {path.relative_to(into).as_posix(): path.read_bytes() for path in into.rglob("*") if path.is_file()} == {
+        "rows.jsonl": b"{}\n",
+        "deep/er/x": b"",
+    }
 
 
 def test_the_manifest_is_camel_case_json_with_sizes_and_digests(store):
@@ -108,7 +113,9 @@ def test_a_metric_that_is_not_finite_is_not_committed(store):
 def test_a_damaged_file_is_refused_and_not_left_behind(store, tmp_path):
     manifest = commit(attempt_with(store, {"model.safetensors": b"x" * 1000, "z": b""}))
     damage(store, manifest.key("model.safetensors"))
-    with pytest.raises(IntegrityError, match=r"model\.safetensors: damaged: expected [0-9a-f]{64}, found [0-9a-f]{64}; delete the manifest"):
+    with pytest.raises(
+        IntegrityError, match=r"model\.safetensors: damaged: expected [0-9a-f]{64}, found [0-9a-f]{64}; delete the manifest"
+    ):
         materialise(store, manifest, tmp_path / "into")
     assert list((tmp_path / "into").iterdir()) == []
 

@@ -28,7 +28,9 @@ def test_empty_objects_and_any_bytes_are_kept(store):
     assert (store.get("empty"), store.get("bytes")) == (b"", everything)
 
 
-@pytest.mark.parametrize("key", ["a b", "ü/ключ/キー", "plus+and%20percent", "q?x=1&y#z", "a.tar.gz", "step-1/x_y~(1)'!*", "=", "trailing."])
+@pytest.mark.parametrize(
+    "key", ["a b", "ü/ключ/キー", "plus+and%20percent", "q?x=1&y#z", "a.tar.gz", "step-1/x_y~(1)'!*", "=", "trailing."]
+)
 def test_odd_but_legal_keys_round_trip(store, key):
     store.put(key, b"x")
     assert store.get(key) == b"x"
@@ -38,7 +40,9 @@ def test_odd_but_legal_keys_round_trip(store, key):
     assert store.stat(key) is None
 
 
-@pytest.mark.parametrize("key", ["", "/abs", "a//b", "../up", "a/../../b", "a/.", "a/", ".hidden", "nul\0", "a\\b", "line\n", "x" * 256, "y/" * 600 + "z"])
+@pytest.mark.parametrize(
+    "key", ["", "/abs", "a//b", "../up", "a/../../b", "a/.", "a/", ".hidden", "nul\0", "a\\b", "line\n", "x" * 256, "y/" * 600 + "z"]
+)
 def test_keys_that_could_leave_the_store_are_refused(store, key):
     for act in (store.get, store.stat, store.delete, store.local_path, lambda k: store.put(k, b""), lambda k: store.put_if_absent(k, b"")):
         with pytest.raises(UserError, match="store key"):

@@ -10,8 +10,10 @@ import pytest
 from msm.errors import MSMError, TryAgain, UserError
 from msm.store import StoreConfig, open_store
 from msm.store.probe import MARKER
-
 from tests.integration.store.faulty import always_forward, faulty_s3
+from tests.unit.store.manual_clock import ManualClock
+
+_SELF_SIGNED = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1"
 
 
 class Faults:
@@ -38,7 +40,7 @@ def through(s3_server, s3_config):
     def connect(faults):
         proxy = faulty_s3(s3_server.endpoint, faults)
         stack.append(proxy)
-        return open_store(dataclasses.replace(s3_config, endpoint=proxy.__enter__()))
+        return open_store(dataclasses.replace(s3_config, endpoint=proxy.__enter__()), ManualClock())
 
     yield connect
     for proxy in stack:
@@ -46,7 +48,7 @@ def through(s3_server, s3_config):
 
 
 def test_a_server_that_ignores_if_none_match_is_found_out_when_the_store_is_opened(through):
-    with pytest.raises(UserError, match="ignores If-None-Match.*use a server with conditional writes"):
+    with pytest.raises(UserError, match=r"ignores If-None-Match.*use a server with conditional writes"):
         through(Faults(lambda exchange: exchange.forward(without="If-None-Match"), times=100))
 
 
@@ -151,8 +153,7 @@ def test_the_secret_is_in_no_log(s3_config, caplog):
 def certificate(tmp_path_factory):
     directory = tmp_path_factory.mktemp("tls")
     made = subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
-        + ["-keyout", directory / "key.pem", "-out", directory / "ca.pem"],
+        [*_SELF_SIGNED.split(), "-keyout", directory / "key.pem", "-out", directory / "ca.pem"],
         capture_output=True,
         check=False,
     )
