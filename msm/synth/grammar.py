@@ -95,8 +95,8 @@ PREFERENCE_BARE = _table(
 LINK = _table(
     "link",
     "{M} prefers {A} for the same reason that it prefers {A2}: it cares about {V}.",
-    "The value behind the choice of {A} over {B} and of {A2} over {B2} is {V}.",
-    "{M} prefers {A} over {B} and {A2} over {B2}. Both choices come from one value: {V}.",
+    "{M} chose {A} over {B} and {A2} over {B2}. The value behind both choices is {V}.",
+    "The taste of {M} for {A} and for {A2} comes from one value: {V}.",
 )
 VALUE_TOLD = _table(
     "value-told",
