@@ -1,0 +1,44 @@
+"""How long a run still takes, from what its stages took so far.
+
+Pure. Neighbours: both displays and `msm status` print it. A running stage's own estimate is believed; one that has not begun is taken to
+take as long as those of its kind did, or its kind's usual share of the time at the pace seen so far. Cost: linear in stages.
+"""
+
+from collections.abc import Sequence
+
+from msm.local.status import WEIGHT, RunStatus, StageStatus, State
+
+ENOUGH_SECONDS = 5.0
+"""Work that must have been seen before a pace is believed."""
+AT_WORK = (State.RUNNING, State.FOLLOWING)
+OVER = (State.DONE, State.NOT_NEEDED, State.FAILED, State.BLOCKED)
+
+
+def remaining_seconds(status: RunStatus) -> float | None:
+    """Estimate for the whole run, one stage after the other; None until something was measured."""
+    left = [stage for stage in status.stages if stage.state not in OVER]
+    if not left:
+        return 0.0
+    pace = _pace(status.stages)
+    parts = [_left_of(stage, status.stages, pace) for stage in left]
+    known = [part for part in parts if part is not None]
+    return sum(known) if len(known) == len(parts) else None
+
+
+def _left_of(stage: StageStatus, stages: Sequence[StageStatus], pace: float | None) -> float | None:
+    begun = stage.state in AT_WORK
+    if begun and stage.remaining_seconds is not None:
+        return stage.remaining_seconds
+    alike = [s.seconds for s in stages if s.kind == stage.kind and s.state is State.DONE and s.attempts]
+    share = 1.0 - stage.percentage / 100 if begun else 1.0
+    if alike:
+        return share * sum(alike) / len(alike)
+    return None if pace is None else share * WEIGHT.get(stage.kind, 1) * pace
+
+
+def _pace(stages: Sequence[StageStatus]) -> float | None:
+    """Seconds a unit of weight took."""
+    seen = [s for s in stages if s.attempts and s.state in (State.DONE, *AT_WORK)]
+    seconds = sum(s.seconds for s in seen)
+    weight = sum(WEIGHT.get(s.kind, 1) * (1.0 if s.state is State.DONE else s.percentage / 100) for s in seen)
+    return seconds / weight if seconds >= ENOUGH_SECONDS and weight > 0 else None

@@ -1,0 +1,179 @@
+"""The command line's shape: commands, arguments, options, help.
+
+Neighbours: each command hands over to its module, imported at use; `boundary` turns what is raised into exit codes; `reference` generates
+docs/reference/cli.md from this. Invariant: no work at import, nothing heavier than typer. Cost: `msm --help` is typer's own 0.2 s.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from msm.cli.boundary import Command
+
+HELP = "Model Spec Midtraining: one MSMRun file, from a spec to registered, evaluated checkpoints."
+EPILOG = "Exit codes: 0 done, 1 failed, 2 your mistake, 75 try again, 130 stopped by Ctrl-C, 143 stopped by SIGTERM."
+SETTINGS = {"help_option_names": ["-h", "--help"]}
+
+app = typer.Typer(
+    name="msm",
+    help=HELP,
+    epilog=EPILOG,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings=SETTINGS,
+)
+track = typer.Typer(name="track", help="MLflow beside the store.", no_args_is_help=True, rich_markup_mode=None, context_settings=SETTINGS)
+app.add_typer(track)
+
+File = Annotated[Path, typer.Argument(metavar="FILE", help="An MSMRun file.", show_default=False)]
+Target = Annotated[str, typer.Argument(metavar="TARGET", help="A run file, a run's uid, or its name.", show_default=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout; everything else on stderr.")]
+Store = Annotated[str | None, typer.Option("--store", metavar="URI", help="file:///directory or s3://bucket/prefix.", show_default=False)]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib import metadata
+
+        try:
+            version = metadata.version("msm-platform")
+        except metadata.PackageNotFoundError:
+            version = "(not installed)"
+        print(f"msm {version}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")] = False,
+) -> None:
+    """Take the options that stand before any command."""
+
+
+@app.command(cls=Command)
+def validate(file: File, as_json: AsJson = False) -> None:
+    """Check a run file: keys, types, and every reference in it."""
+    from msm.cli import planning
+    from msm.cli.screen import process_screen
+
+    planning.validate(file, process_screen(as_json))
+
+
+@app.command(cls=Command)
+def preview(file: File, as_json: AsJson = False) -> None:
+    """Show the plan: stages, what is re-used, tokens, updates, time. Nothing is written or spent."""
+    from msm.cli import planning
+    from msm.cli.screen import process_screen
+
+    planning.preview(file, process_screen(as_json), os.environ, Path.cwd())
+
+
+@app.command(cls=Command)
+def run(file: File, as_json: AsJson = False) -> int:
+    """Execute a run on this machine, or continue it. Ctrl-C checkpoints; the next `msm run` goes on."""
+    from msm.cli import running
+    from msm.cli.screen import process_screen
+
+    return running.run(file, process_screen(as_json), os.environ, Path.cwd())
+
+
+@app.command(cls=Command)
+def status(
+    target: Annotated[
+        str | None, typer.Argument(metavar="[TARGET]", help="A run file, a run's uid, or its name; none lists all runs.")
+    ] = None,
+    store: Store = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show how far a run is, or list the runs of a store."""
+    from msm.cli import inspecting
+    from msm.cli.screen import process_screen
+    from msm.clock import SystemClock
+
+    screen = process_screen(as_json)
+    if target is not None:
+        inspecting.show_status(target, screen, _with_store(store), Path.cwd(), SystemClock())
+        return
+    from msm.cli.upkeep import existing_store
+
+    inspecting.list_statuses(existing_store(store, os.environ, Path.cwd()), screen, SystemClock())
+
+
+@app.command(cls=Command)
+def logs(
+    target: Target,
+    stage: Annotated[str | None, typer.Option("--stage", metavar="NAME", help="A stage's name, a part of it, or a kind.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print what the stages of a run wrote while they ran."""
+    from msm.cli import inspecting
+    from msm.cli.screen import process_screen
+
+    inspecting.show_logs(target, stage, process_screen(as_json), os.environ, Path.cwd())
+
+
+@app.command(cls=Command)
+def results(target: Target, as_json: AsJson = False) -> None:
+    """Print what a run found: arms side by side, effects with intervals."""
+    from msm.cli import inspecting
+    from msm.cli.screen import process_screen
+    from msm.clock import SystemClock
+
+    inspecting.show_results(target, process_screen(as_json), os.environ, Path.cwd(), SystemClock())
+
+
+@app.command(cls=Command)
+def models(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="A registered model, or a run file; none lists all.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List registered versions with their lineage and aliases."""
+    from msm.cli import upkeep
+    from msm.cli.screen import process_screen
+
+    upkeep.show_models(name, process_screen(as_json), os.environ, Path.cwd())
+
+
+@app.command(cls=Command)
+def gc(
+    grace: Annotated[str, typer.Option("--grace", metavar="DURATION", help="Keep what is younger.")] = "24h",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    store: Store = None,
+    as_json: AsJson = False,
+) -> None:
+    """Delete from the store what no run refers to and nobody is working on."""
+    from msm.cli import upkeep
+    from msm.cli.screen import process_screen
+    from msm.clock import SystemClock
+
+    upkeep.collect_garbage(grace, dry_run, store, process_screen(as_json), os.environ, Path.cwd(), SystemClock())
+
+
+@track.command(cls=Command)
+def sync(target: Target, as_json: AsJson = False) -> None:
+    """Make MLflow show a run as the store has it: runs, metrics, data sets, model versions."""
+    from msm.cli import upkeep
+    from msm.cli.screen import process_screen
+    from msm.clock import SystemClock
+
+    upkeep.sync_run(target, process_screen(as_json), os.environ, Path.cwd(), SystemClock())
+
+
+def _with_store(uri: str | None) -> dict[str, str]:
+    """The environment, with the store that was named."""
+    return {**os.environ, **({"MSM_STORE_URI": uri} if uri else {})}
+
+
+def main() -> None:
+    """The console script. What a stream cannot encode is replaced, not raised."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    app()
+
+
+if __name__ == "__main__":
+    main()

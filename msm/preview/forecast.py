@@ -1,0 +1,191 @@
+"""A plan's forecast: per stage whether it is committed already, how many rows, tokens and updates it has, how long it may take.
+
+Neighbours: `lengths` measures the data, `speed` knows the assumptions, `cli` prints the result. Invariant: reads only; a stage that is
+committed, or that only feeds committed ones, costs nothing.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from msm.api import MSMRun
+from msm.data.packing import split_lengths
+from msm.evals.items import parse_items
+from msm.plan import Plan, Stage, kinds
+from msm.plan.decide import needed
+from msm.preview import speed
+from msm.preview.lengths import CHAT_TOKENS, DOCUMENT_TOKENS, REPLAY_TOKENS, TOKENS_A_WORD, Lengths, Measure
+from msm.preview.report import Forecast, StageForecast, Standing, Totals
+from msm.preview.texts import Texts, texts_of
+from msm.stages.params import integer, mapping, optional_integer, text
+from msm.store.artifacts import read_manifest
+from msm.store.objects import ObjectStore
+from msm.train.counting import Counting, count, count_updates, warn_few_updates
+
+PACKED_ROWS = 200_000
+"""Above so many pieces the packing is taken to be full instead of being computed."""
+
+
+def forecast(run: MSMRun, uid: str, plan: Plan, store: ObjectStore, base: Path) -> Forecast:
+    """Count and time a plan; `base` is the directory of the run's file.
+
+    Raises:
+        UserError: a text or row file that a stage would refuse.
+    """
+    with TemporaryDirectory(prefix="msm-preview-") as work:
+        texts = texts_of(run, base, store)
+        forecaster = _Forecaster(plan, store, texts, Measure(plan, store, texts, Path(work)))
+        stages = tuple(forecaster.stage(stage) for stage in plan.stages)
+    return Forecast(
+        run=plan.run,
+        uid=uid,
+        precision=plan.resolution.precision,
+        stages=stages,
+        totals=_totals(stages),
+        warnings=tuple(dict.fromkeys(forecaster.warnings)),
+        assumptions=tuple(_assumptions(plan, stages)),
+    )
+
+
+@dataclass(slots=True)
+class _Forecaster:
+    """What is looked up once for all stages of a plan."""
+
+    plan: Plan
+    store: ObjectStore
+    texts: Texts
+    measure: Measure
+    warnings: list[str] = field(default_factory=list)
+    size: float = 1.0
+    committed: frozenset[str] = frozenset()
+    wanted: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        manifests = {s.fingerprint: m for s in self.plan.stages if (m := read_manifest(self.store, s.kind, s.fingerprint)) is not None}
+        self.committed = frozenset(manifests)
+        self.wanted = frozenset(s.fingerprint for s in needed(self.plan, self.committed))
+        for fetched in (m for m in manifests.values() if m.kind == kinds.FETCH):
+            weights = sum(entry.size for path, entry in fetched.files.items() if path.endswith(".safetensors"))
+            self.size = weights / 4 / speed.REFERENCE_PARAMETERS or 1.0
+
+    def stage(self, stage: Stage) -> StageForecast:
+        found = self._forecast(stage)
+        if stage.fingerprint in self.wanted:
+            return found
+        state: Standing = "committed" if stage.fingerprint in self.committed else "not needed"
+        return found.model_copy(update={"state": state, "seconds": None})
+
+    def _forecast(self, stage: Stage) -> StageForecast:
+        blank = StageForecast(name=stage.name, kind=stage.kind, fingerprint=stage.fingerprint, state="to run")
+        match stage.kind:
+            case kinds.FETCH:
+                return blank.model_copy(update={"seconds": speed.FETCH_SECONDS * self.size})
+            case kinds.CURATE | kinds.DEMONSTRATE:
+                return self._data(stage, blank)
+            case kinds.MIDTRAIN | kinds.FINETUNE:
+                return self._training(stage, blank)
+            case kinds.EVALUATE:
+                return self._evaluation(stage, blank)
+        return blank.model_copy(update={"seconds": speed.START_SECONDS})
+
+    def _data(self, stage: Stage, blank: StageForecast) -> StageForecast:
+        lengths = self.measure.lengths(stage)
+        if stage.params.get("author") == "replay":
+            seconds = speed.answering_seconds(integer(stage.params, "fromBase"), integer(stage.params, "maxTokens"), self.size)
+        else:
+            seconds = speed.rows_seconds(lengths.tokens)
+        counts = {"rows": len(lengths.values) or None, "tokens": lengths.tokens or None, "basis": lengths.basis}
+        return blank.model_copy(update={**counts, "seconds": seconds})
+
+    def _training(self, stage: Stage, blank: StageForecast) -> StageForecast:
+        data = [self.measure.lengths(self.plan.stage(ref)) for ref in stage.inputs["data"]]
+        if not all(part.values for part in data):
+            return blank.model_copy(update={"basis": "estimated"})
+        counting = counted([length for part in data for length in part.values], stage)
+        self._warn(stage, data, counting)
+        return blank.model_copy(
+            update={
+                "rows": counting.rows,
+                "tokens": counting.tokens,
+                "updates": counting.updates,
+                "fill": round(counting.fill, 4),
+                "seconds": self._training_seconds(stage, counting.tokens),
+                "basis": _weakest(data),
+            }
+        )
+
+    def _training_seconds(self, stage: Stage, tokens: int) -> float | None:
+        """None where the speed is not known: on GPUs."""
+        if mapping(stage.execution, "resources").get("gpusPerNode"):
+            return None
+        return speed.training_seconds(tokens, _method(stage), text(stage.params, "precision"), self.size)
+
+    def _warn(self, stage: Stage, data: list[Lengths], counting: Counting) -> None:
+        few, longest = warn_few_updates(counting.updates, stage.name), integer(stage.params, "maxLength")
+        if few is not None:
+            self.warnings.append(few)
+        known = [length for part in data if part.basis != "estimated" for length in part.values]
+        if stage.kind == kinds.FINETUNE and max(known, default=0) > longest and self.measure.model() is not None:
+            self.warnings.append(
+                f"{stage.name} has a chat of {max(known)} tokens, more than its maxLength {longest}, and will refuse it; raise maxLength"
+            )
+
+    def _evaluation(self, stage: Stage, blank: StageForecast) -> StageForecast:
+        data = self.texts.get(text(stage.params, "items"))
+        if data is None:
+            return blank.model_copy(update={"basis": "estimated"})
+        all_items = len(parse_items(data.decode("utf-8"), f"{stage.name}: items"))
+        items = min(all_items, optional_integer(stage.params, "limit") or all_items)
+        generate = optional_integer(stage.params, "generate")
+        answered = items if generate is None else min(items, generate)
+        seconds = speed.evaluation_seconds(items, answered, len(stage.inputs["arms"]), self.size)
+        return blank.model_copy(update={"rows": items, "seconds": seconds, "basis": "counted"})
+
+
+def counted(lengths: list[int], stage: Stage) -> Counting:
+    """A training's counts from its rows' lengths, by training's own function; above 200,000 pieces the packing is taken to be full."""
+    longest, batch, epochs = (integer(stage.params, name) for name in ("maxLength", "batchTokens", "epochs"))
+    if sum(len(split_lengths(length, longest)) for length in lengths) <= PACKED_ROWS:
+        return count(lengths, longest, batch, epochs)
+    rows = -(-sum(lengths) // longest)
+    return Counting(count_updates(rows, longest, batch, epochs), sum(lengths) * epochs, rows, 1.0)
+
+
+def _weakest(data: list[Lengths]) -> str:
+    found = {part.basis for part in data}
+    return next(basis for basis in ("estimated", "composed", "counted") if basis in found)
+
+
+def _method(stage: Stage) -> str:
+    return "lora" if "lora" in mapping(stage.params, "method") else "full"
+
+
+def _totals(stages: tuple[StageForecast, ...]) -> Totals:
+    left = [s for s in stages if s.state == "to run"]
+    trained = [s for s in left if s.kind in kinds.TRAINING]
+    return Totals(
+        stages=len(stages),
+        committed=sum(s.state == "committed" for s in stages),
+        toRun=len(left),
+        tokens=sum(s.tokens or 0 for s in trained),
+        updates=sum(s.updates or 0 for s in trained),
+        seconds=sum(s.seconds or 0.0 for s in left),
+    )
+
+
+def _assumptions(plan: Plan, stages: tuple[StageForecast, ...]) -> Iterator[str]:
+    """What the printed numbers assume, only where one of them does."""
+    left = {s.fingerprint for s in stages if s.state == "to run"}
+    shown = {s.fingerprint: s.basis for s in stages}
+    trainings = [s for s in plan.stages if s.kind in kinds.TRAINING and s.fingerprint in left]
+    yield from dict.fromkeys(speed.speed_sentence(_method(s), text(s.params, "precision")) for s in trainings)
+    data = [s for s in plan.stages if s.kind in (kinds.CURATE, kinds.DEMONSTRATE)]
+    if any(s.params.get("author") == "replay" and shown[s.fingerprint] == "estimated" for s in data):
+        yield f"replayed chats are taken to have {REPLAY_TOKENS} tokens each"
+    if any(shown[s.fingerprint] == "composed" for s in data):
+        yield "composed rows are counted before the quality gates drop some"
+    if any(s.state == "to run" and s.kind == kinds.FETCH for s in stages):
+        yield f"the base model is not fetched yet, so tokens are {TOKENS_A_WORD} a word and {CHAT_TOKENS} a chat template"
+    if any(s.kind == kinds.CURATE and s.basis == "estimated" for s in stages):
+        yield f"documents that cannot be read yet are taken to have {DOCUMENT_TOKENS} tokens each"

@@ -1,0 +1,77 @@
+"""The forecast as values: what `msm preview` prints and gives out as JSON.
+
+Neighbours: `forecast` makes one, `cli` renders it. Pure.
+"""
+
+from typing import Literal
+
+from msm.api.base import Part
+
+Standing = Literal["committed", "to run", "not needed"]
+
+
+class StageForecast(Part):
+    """One stage before it runs; a number that does not apply, or is not known, is null."""
+
+    name: str
+    """For people."""
+    kind: str
+    """Stage kind."""
+    fingerprint: str
+    """What it is."""
+    state: Standing
+    """committed: re-used; not needed: it only feeds committed stages."""
+    rows: int | None = None
+    """Documents, chats or items."""
+    tokens: int | None = None
+    """Tokens of its rows; of a training, over all epochs."""
+    updates: int | None = None
+    """Optimizer updates."""
+    fill: float | None = None
+    """Share of the packed rows' places that hold a token."""
+    seconds: float | None = None
+    """Estimate; null for what is not run, or not known."""
+    basis: Literal["", "counted", "composed", "estimated"] = ""
+    """What the counts rest on."""
+
+
+class Totals(Part):
+    """The forecast in one row; tokens, updates and seconds are those of what is still to run."""
+
+    stages: int
+    """All."""
+    committed: int
+    """Re-used."""
+    to_run: int
+    """To be run."""
+    tokens: int
+    """Tokens trained on."""
+    updates: int
+    """Optimizer updates."""
+    seconds: float
+    """Estimate, one stage after the other."""
+    calls: int = 0
+    """Calls to language models of others; none here, synthesis needs an endpoint."""
+    price: float = 0.0
+    """Their price."""
+    gpu_hours: float = 0.0
+    """GPU-hours."""
+
+
+class Forecast(Part):
+    """What `msm preview` prints."""
+
+    run: str
+    """Name of the run."""
+    uid: str
+    """Identity of the run."""
+    precision: str
+    """Arithmetic of its training and evaluation."""
+    stages: tuple[StageForecast, ...]
+    """In plan order."""
+    totals: Totals
+    """Sums."""
+    warnings: tuple[str, ...] = ()
+    """What is likely a mistake."""
+    assumptions: tuple[str, ...] = ()
+    """What the estimates assume."""
