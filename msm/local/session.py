@@ -123,7 +123,7 @@ def _store_environ(accepted: Accepted) -> dict[str, str]:
 
 def keep_results(accepted: Accepted, status: RunStatus) -> Results:
     """Compute the results from the evaluations' artifacts and keep them with the run."""
-    results = find(accepted.run, accepted.plan, accepted.store, status)
+    results = find(accepted.run, accepted.plan, accepted.store, accepted.workspace.cache, status)
     save(accepted.store, accepted.uid, "results", results)
     return results
 

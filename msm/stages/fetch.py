@@ -4,7 +4,6 @@ The artifact is the directory. Cost: a download and a conversion, once a model a
 """
 
 import os
-import shutil
 
 from msm.data.fetch_model import fetch_model
 from msm.plan import Resolved
@@ -17,7 +16,5 @@ def run(context: Context) -> Result:
     """Fetch and convert the model."""
     source = Resolved(identity=text(context.params, "source"), location=text(context.stage.execution, "location"))
     clients = local_clients(context.cache / "downloads", tracking_uri=os.environ.get("MLFLOW_TRACKING_URI"))
-    model = fetch_model(source, context.scratch / "model", clients)
-    shutil.rmtree(context.out)
-    shutil.move(model, context.out)
-    return Result({"bytes": sum(p.stat().st_size for p in context.out.rglob("*") if p.is_file())})
+    model = fetch_model(source, context.out, clients)
+    return Result({"bytes": sum(path.stat().st_size for path in model.rglob("*") if path.is_file())})
