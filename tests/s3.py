@@ -81,13 +81,26 @@ def running_s3(directory: Path) -> Iterator[S3Server]:
 
 
 def _command(directory: Path, ports: dict[str, int]) -> list[str]:
-    identity = {"name": "local", "credentials": [{"accessKey": _ACCESS_KEY, "secretKey": _SECRET_KEY}], "actions": ["Admin", "Read", "Write", "List", "Tagging"]}
+    identity = {
+        "name": "local",
+        "credentials": [{"accessKey": _ACCESS_KEY, "secretKey": _SECRET_KEY}],
+        "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+    }
     (directory / "s3.json").write_text(json.dumps({"identities": [identity]}))
     fixed = ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3", f"-s3.config={directory / 's3.json'}", "-s3.port.iceberg=0", "-s3.port.lance=0"]
     sizes = ["-master.volumeSizeLimitMB=64", "-volume.max=0", "-master.telemetry=false"]
     sockets = [f"-s3.localSocket={directory / 's3.sock'}", f"-filer.localSocket={directory / 'filer.sock'}"]
     weed = Path(sys.executable).parent / "weed"
-    return [str(weed), "-logtostderr=true", "server", f"-dir={directory}", *fixed, *sizes, *sockets, *(f"-{name}={port}" for name, port in ports.items())]
+    return [
+        str(weed),
+        "-logtostderr=true",
+        "server",
+        f"-dir={directory}",
+        *fixed,
+        *sizes,
+        *sockets,
+        *(f"-{name}={port}" for name, port in ports.items()),
+    ]
 
 
 def _free_ports(count: int) -> list[int]:

@@ -217,8 +217,7 @@ def _winner(store: ObjectStore, artifact: Artifact) -> str | None:
 
 def _delete(store: ObjectStore, group: Group) -> bool:
     """Delete a group, manifests first, unless it changed since it was surveyed; says whether it did."""
-    known = {(found.key, found.etag) for found in group.objects}
-    if {(found.key, found.etag) for found in store.list(group.name)} != known:
+    if set(store.list(group.name)) != set(group.objects):
         _log.info("%s changed meanwhile and stays", group.name)
         return False
     for found in sorted(group.objects, key=lambda found: (not found.key.endswith(f"/{MANIFEST_FILE}"), found.key)):

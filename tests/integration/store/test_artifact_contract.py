@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
@@ -9,6 +10,7 @@ import pytest
 
 from msm.clock import SystemClock
 from msm.errors import IntegrityError, MSMError, UserError
+from msm.store import gc
 from msm.store.artifacts import ArtifactRef, begin_attempt, materialise, open_attempt, read_manifest
 from msm.store.blobs import get_blob, materialise_blob, put_blob
 from msm.store.checkpoints import fetch_checkpoint, newest_checkpoints, prune, restore_newest, save_checkpoint
@@ -288,6 +290,41 @@ def test_saving_a_step_again_replaces_it(store, tmp_path):
     assert [path.name for path in (tmp_path / "into").iterdir()] == ["only"]
 
 
+def test_while_a_step_is_saved_again_it_does_not_exist(store, tmp_path, monkeypatch):
+    attempt = begin_attempt(store, KIND, FINGERPRINT, CLOCK)
+    checkpoint = checkpoint_of(tmp_path, attempt, 10)
+    during, original = [], type(store).upload
+
+    def spy(self, key, source):
+        during.append(newest_checkpoints(self, KIND, FINGERPRINT))
+        original(self, key, source)
+
+    monkeypatch.setattr(type(store), "upload", spy)
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "only").write_text("new")
+    save_checkpoint(attempt, 10, tmp_path / "new")
+    assert during == [[]]
+    assert newest_checkpoints(store, KIND, FINGERPRINT) == [checkpoint]
+
+
+def test_a_save_that_fails_half_way_leaves_the_one_before(store, tmp_path, monkeypatch):
+    attempt = begin_attempt(store, KIND, FINGERPRINT, CLOCK)
+    checkpoint_of(tmp_path, attempt, 10)
+    original = type(store).upload
+
+    def full(self, key, source):
+        if key.endswith("optimizer.safetensors"):
+            raise UserError(key, "cannot be written: No space left on device")
+        original(self, key, source)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(store), "upload", full)
+        with pytest.raises(UserError, match="No space left"):
+            checkpoint_of(tmp_path, attempt, 20)
+    assert not [found.key for found in store.list("") if "step-20/" in found.key]
+    assert restore_newest(store, KIND, FINGERPRINT, tmp_path / "into").step == 10
+
+
 def test_pruning_keeps_the_newest_and_what_lies_ahead_of_us(store, tmp_path):
     older, own, younger = sorted((begin_attempt(store, KIND, FINGERPRINT, CLOCK) for _ in range(3)), key=lambda attempt: attempt.id)
     for attempt, step in [(older, 10), (older, 90), (own, 20), (own, 30), (own, 40), (younger, 15)]:
@@ -344,6 +381,38 @@ def test_gc_leaves_an_attempt_that_still_beats_whatever_the_grace_period(store):
     attempt.write_progress(Progress(attempt=attempt.id, heartbeat=future - timedelta(minutes=1)))
     assert collect(store, future, timedelta(0)).deleted == ()
     assert collect(store, future + timedelta(hours=1), timedelta(0)).deleted == (f"{KIND}/{FINGERPRINT}/",)
+
+
+def test_gc_does_not_wait_for_an_attempt_that_said_it_ended(store):
+    attempt = attempt_with(store, {"a": b"1"})
+    future = backdate_is_impossible_so_look_from_the_future()
+    attempt.write_progress(Progress(attempt=attempt.id, heartbeat=future, ended=True))
+    assert collect(store, future, timedelta(0)).deleted == (f"{KIND}/{FINGERPRINT}/",)
+
+
+CHANGES_MEANWHILE = {
+    "a commit": lambda store, attempt, blob: commit(attempt),
+    "a further file": lambda store, attempt, blob: attempt.put_bytes("b", b"2"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES_MEANWHILE.values(), ids=CHANGES_MEANWHILE)
+def test_gc_leaves_what_changed_after_it_looked(store, monkeypatch, change):
+    attempt = attempt_with(store, {"a": b"1"})
+    blob = put_blob(store, b"named again by a new run")
+    original = gc.decide_deletions
+
+    def meanwhile(*arguments):
+        doomed = original(*arguments)
+        time.sleep(1.1)  # SeaweedFS dates objects to the second
+        change(store, attempt, blob)
+        put_blob(store, b"named again by a new run")
+        return doomed
+
+    monkeypatch.setattr(gc, "decide_deletions", meanwhile)
+    assert collect(store, backdate_is_impossible_so_look_from_the_future(), timedelta(0)).deleted == ()
+    assert get_blob(store, blob) == b"named again by a new run"
+    assert store.get(f"{attempt.prefix}files/a") == b"1"
 
 
 def test_gc_stops_at_a_plan_that_it_cannot_read(store):
