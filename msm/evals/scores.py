@@ -1,21 +1,17 @@
 """What one model makes of the items, as values and as the lines of the evaluate stage's artifact.
 
-Pure but for `read_scores` and `write_artifact`. Neighbours: `preference` produces, `effects` compares. Artifact: `scores.jsonl` (a line for
-each model and item), `health.json` ({model: rates and samples}), `summary.json` ({model: rows, speed}). Invariant: reading what was written
+Pure but for `read_scores`. Neighbours: `preference` produces, `artifact` writes, `effects` compares. Invariant: a line that is read back
 gives equal values, bit for bit.
 """
 
-import dataclasses
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from msm.errors import IntegrityError
 from msm.evals.health import Health
-
-SCORES, HEALTH, SUMMARY = "scores.jsonl", "health.json", "summary.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,24 +75,10 @@ def parse_row(row: Mapping[str, Any]) -> tuple[str, ItemScore]:
 def read_scores(path: Path) -> dict[str, tuple[ItemScore, ...]]:
     """Read scores.jsonl: model -> scores in file order; raises IntegrityError for a line that is not one."""
     found: dict[str, list[ItemScore]] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(path.read_text(encoding="utf-8").rstrip("\n").split("\n"), start=1):
         try:
             model, score = parse_row(json.loads(line))
         except (ValueError, KeyError, TypeError) as error:
             raise IntegrityError(f"{path.name}:{number}: is not a line of scores ({error})") from error
         found.setdefault(model, []).append(score)
     return {model: tuple(scores) for model, scores in found.items()}
-
-
-def write_artifact(directory: Path, models: Mapping[str, ModelScores], summary: Mapping[str, Any]) -> None:
-    """Write the three files of the evaluate stage's artifact into an existing directory."""
-    rows = (score_row(model, score) for model, scores in models.items() for score in scores.items)
-    _write(directory / SCORES, rows)
-    health = {model: None if scores.health is None else dataclasses.asdict(scores.health) for model, scores in models.items()}
-    _write(directory / HEALTH, [health], indent=1)
-    _write(directory / SUMMARY, [summary], indent=1)
-
-
-def _write(path: Path, documents: Iterable[Mapping[str, Any]], indent: int | None = None) -> None:
-    lines = (json.dumps(document, ensure_ascii=False, allow_nan=False, indent=indent) for document in documents)
-    path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
