@@ -76,11 +76,16 @@ def _turn_tokens(chat: Chat, turn: int, text: str, encoded: Encoded, tokenizer: 
         problem = f"messages[{turn}]: the chat template rewrites earlier turns, so the assistant's tokens cannot be told apart"
         raise UserError(chat.where, problem, "split the row into chats of one answer each")
     upto = template.render(chat.messages[: turn + 1], chat.where)
-    first = _first_at(encoded, len(prompt))
+    first = _first_beyond(encoded, len(prompt))
     controls = set(tokenizer.special.values())
     if text.startswith(upto):
         return first, _through_last_control(encoded, first, _first_at(encoded, len(upto)), controls)
     return first, _through_first_control(encoded, first, controls)
+
+
+def _first_beyond(encoded: Encoded, character: int) -> int:
+    """Index of the first token that covers something after `character`; one that the prompt and the answer share is the answer's."""
+    return next((index for index, (_, end) in enumerate(encoded.spans) if end > character), len(encoded.spans))
 
 
 def _first_at(encoded: Encoded, character: int) -> int:

@@ -9,7 +9,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -30,14 +30,19 @@ KEPT_CHECKPOINTS = 2
 
 
 def run_training(
-    job: TrainJob, on_progress: OnProgress, on_checkpoint: OnCheckpoint, stop: threading.Event, grace_seconds: float
+    job: TrainJob,
+    on_progress: OnProgress,
+    on_checkpoint: OnCheckpoint,
+    stop: threading.Event,
+    grace_seconds: float,
+    start: Callable[[TrainJob, Mapping[str, str]], Ranks] = start_ranks,
 ) -> TrainOutcome:
     """Trains until done, stopped or failed; blocks. `on_checkpoint` runs in another thread, one at a time, the newest first to go.
 
     After `stop` the ranks have `grace_seconds` to checkpoint; then they are killed and the last complete checkpoint counts.
     """
     files = _prepare(job)
-    ranks = start_ranks(job, os.environ)
+    ranks = start(job, os.environ)
     courier = Courier(files.checkpoints, on_checkpoint)
     try:
         with closing(_tail(files.progress)) as lines:

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,12 +43,14 @@ class Ranks:
 
 def start_ranks(job: TrainJob, environment: Mapping[str, str]) -> Ranks:
     """Starts `job.processes` ranks of the worker under torchrun in their own session; output goes to the work directory's log."""
-    files, mark = WorkFiles(job.work), secrets.token_hex(16)
-    command = [
-        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(job.processes), "--max-restarts", "0",
-        "-m", "msm.train.worker", str(files.job),
-    ]  # fmt: skip
-    with files.log.open("wb") as log:
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(job.processes), "--max-restarts", "0"]
+    return start_marked(job, [sys.executable, *torchrun, "-m", "msm.train.worker", str(WorkFiles(job.work).job)], environment)
+
+
+def start_marked(job: TrainJob, command: Sequence[str], environment: Mapping[str, str]) -> Ranks:
+    """Starts `command` in its own session with the lifeline as standard input; its descendants carry the mark."""
+    mark = secrets.token_hex(16)
+    with WorkFiles(job.work).log.open("wb") as log:
         process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
