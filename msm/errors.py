@@ -27,7 +27,8 @@ class MSMError(Exception):
 class UserError(MSMError):
     """The user's mistake: never retried.
 
-    `field` is the path of what is wrong (`spec.arms[2].midtrain[0]`, `corpus.jsonl:17`), `problem` names value and rule, `fix` the next step.
+    `field` is the path of what is wrong (`spec.arms[2].midtrain[0]`, `corpus.jsonl:17`), `problem` names value and rule, `fix` the next
+    step.
     """
 
     exit_code = Exit.USER_ERROR

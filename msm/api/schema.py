@@ -72,7 +72,7 @@ def _type(prop: Schema) -> str:
         name = prop["$ref"].rsplit("/", 1)[1]
         return f"[{name}](#{name.lower()})"
     if "anyOf" in prop or "oneOf" in prop:
-        kinds = [_type(option) for option in prop.get("anyOf", prop.get("oneOf")) if option.get("type") != "null"]
+        kinds = [_type(option) for option in [*prop.get("anyOf", ()), *prop.get("oneOf", ())] if option.get("type") != "null"]
         return " or ".join(dict.fromkeys(kinds))
     if "enum" in prop or "const" in prop:
         return ", ".join(f"`{value}`" for value in prop.get("enum", [prop.get("const")]))

@@ -1,4 +1,3 @@
-import json
 import os
 import threading
 from collections.abc import Callable
@@ -10,7 +9,7 @@ from msm.clock import SystemClock
 from msm.local.accept import accept
 from msm.local.records import load_results
 from msm.local.session import run_local
-from msm.local.status import Phase, RunStatus, State
+from msm.local.status import Phase, RunStatus
 from msm.store.artifacts import read_manifest
 
 pytestmark = pytest.mark.slow

@@ -11,7 +11,6 @@ from msm.plan import Plan, Resolved, plan_run
 from tests.runs import example, plan, resolution
 
 
-
 def prints(p: Plan) -> set[str]:
     return {s.fingerprint for s in p.stages}
 
@@ -52,7 +51,7 @@ WITHOUT_EFFECT: dict[str, tuple[tuple[str | int, ...], Any]] = {
     "the run's name": (("metadata", "name"), "other"),
     "a mirror of the model": (("spec", "baseModel", "uri"), "s3://mirror/model"),
     "how the spec's text is referred to": (("spec", "modelSpecs", 0, "source"), {"path": "america.md"}),
-    "ranks and micro-batch": (("spec", "training", "midtrain", "resources"), {"processesPerNode": 2, "microBatchRows": 4, "gpusPerNode": 8}),
+    "ranks and micro-batch": (("spec", "training", "midtrain", "resources"), {"processesPerNode": 2, "microBatchRows": 4}),
     "the ZeRO stage": (("spec", "training", "deepspeed"), {"zeroStage": 1, "offloadOptimizer": True}),
     "the checkpoint interval": (("spec", "training", "finetune", "checkpointEvery"), "10s"),
     "parallelism and retries": (("spec", "execution"), {"parallelism": 4, "retries": {"limit": 9}, "deadline": "1h"}),
