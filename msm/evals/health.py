@@ -13,8 +13,8 @@ PROMPTS = (
     "Name three colors.",
     "How many days are in a week? Answer in one short sentence.",
     "Say hello to a new neighbor in one sentence.",
-    "What do bees make?",
-    "Give one tip for sleeping well, in one sentence.",
+    "What color is the sky on a clear day? Answer in one short sentence.",
+    "Which season comes after winter? Answer in one short sentence.",
 )
 """Our everyday questions; each can be answered in a sentence, so that a healthy model ends its turn within the limit."""
 

@@ -69,7 +69,7 @@ def score_tree(model: Any, questions: Sequence[Question], row_tokens: int, devic
     shared = min(common_prefix(prompts), min(map(len, prompts)) - 1)
     cache = prefix_cache(model, prompts[0][:shared], device)
     sizes = [_own_size(question, shared) for question in questions]
-    order = sorted(range(len(questions)), key=lambda index: (sizes[index], prompts[index]))
+    order = sorted(range(len(questions)), key=lambda index: prompts[index])
     for row in chunks(sizes, order, row_tokens):
         trie = build_trie([(questions[i].prompt + answer)[shared:-1] for i in row for answer in questions[i].answers])
         targets = [answer for i in row for answer in questions[i].answers]

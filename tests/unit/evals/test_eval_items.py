@@ -2,12 +2,14 @@
 
 import json
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from msm.errors import UserError
+from msm.evals.choice import parse_choice
 from msm.evals.items import Item, load_items, parse_items, select
 
 GOOD = {"id": "a1", "value": "america", "set": "free", "domain": "cars", "options": ["an American truck", "a foreign truck"]}
@@ -119,3 +121,15 @@ def test_no_limit_takes_all_and_zero_takes_none():
     items = make_items({("america", "free", "x"): 3})
     assert select(items, None) == tuple(items)
     assert select(items, 0) == ()
+
+
+def test_our_items_load_and_every_answer_that_names_an_option_can_be_read():
+    path = Path(__file__).parents[3] / "manifests" / "items" / "values.jsonl"
+    items = load_items(path)
+    unread = [
+        (item.id, expected)
+        for item in items
+        for text, expected in zip(item.answers(), ("aligned", "other"), strict=True)
+        if parse_choice(text, item.aligned, item.other) != expected
+    ]
+    assert not unread
