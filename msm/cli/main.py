@@ -65,7 +65,7 @@ def validate(file: File, as_json: AsJson = False) -> None:
 
 @app.command(cls=Command)
 def preview(file: File, as_json: AsJson = False) -> None:
-    """Show the plan: stages, what is re-used, tokens, updates, time. Nothing is written or spent."""
+    """Show the plan: stages, what is re-used, tokens, updates, time. Nothing is run or spent."""
     from msm.cli import planning
     from msm.cli.screen import process_screen
 
@@ -84,7 +84,7 @@ def run(file: File, as_json: AsJson = False) -> int:
 @app.command(cls=Command)
 def status(
     target: Annotated[
-        str | None, typer.Argument(metavar="[TARGET]", help="A run file, a run's uid, or its name; none lists all runs.")
+        str | None, typer.Argument(metavar="TARGET", help="A run file, a run's uid, or its name; none lists all runs.")
     ] = None,
     store: Store = None,
     as_json: AsJson = False,
@@ -128,7 +128,7 @@ def results(target: Target, as_json: AsJson = False) -> None:
 
 @app.command(cls=Command)
 def models(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="A registered model, or a run file; none lists all.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="A registered model, or a run file; none lists all.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """List registered versions with their lineage and aliases."""

@@ -1,6 +1,6 @@
 """`msm validate` and `msm preview`: look at a run before anything is spent.
 
-Neighbours: `msm.api` validates, `msm.local.accept` plans, `msm.preview` counts. Invariant: nothing of the run is written or executed.
+Neighbours: `msm.api` validates, `msm.local.accept` plans, `msm.preview` counts. Invariant: nothing of the run is kept or executed.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -49,12 +49,18 @@ def forecast_tables(found: "Forecast") -> list["RenderableType"]:
     """The stages, the sums, what the numbers assume."""
     from rich.text import Text
 
-    from msm.cli.tables import table
+    from msm.cli.tables import heading, table
 
     columns = ("stage", "state", "rows", "tokens", "updates", "full", "time", "counts")
-    made = table(columns, map(_forecast_row, found.stages), left=2, title=f"{clean(found.uid)}, {found.precision}")
+    made = table(columns, map(_forecast_row, found.stages), left=2)
     made.columns[-1].justify = "left"
-    return [made, Text(), *(Text(line) for line in _sums(found)), *(Text(clean(line), style="dim") for line in found.assumptions)]
+    return [
+        heading(f"{found.uid}, {found.precision}"),
+        made,
+        Text(),
+        *(Text(line) for line in _sums(found)),
+        *(Text(clean(line), style="dim") for line in found.assumptions),
+    ]
 
 
 def _forecast_row(stage: "StageForecast") -> Sequence[str]:
@@ -76,4 +82,4 @@ def _sums(found: "Forecast") -> Iterator[str]:
     unknown = [s for s in found.stages if s.state == "to run" and s.seconds is None]
     more = f" and {some(unknown, 'stage', 'stages')} of unknown length" if unknown else ""
     yield f"to train: {number(sums.tokens)} tokens, {number(sums.updates)} updates; about {duration(sums.seconds)}{more}"
-    yield f"{sums.calls} calls to paid endpoints, price {sums.price:.2f}; nothing was written or spent"
+    yield f"{sums.calls} calls to paid endpoints, price {sums.price:.2f}; nothing was run or spent"

@@ -45,7 +45,7 @@ def _section(name: str, command: Any) -> str:
 
 def _usage(parameter: Any) -> str:
     if parameter.param_type_name == "argument":
-        return str(parameter.metavar or parameter.name.upper())
+        return _name(parameter) if parameter.required else f"[{_name(parameter)}]"
     value = "" if parameter.is_flag else f" {parameter.metavar or parameter.name.upper()}"
     return f"[{parameter.opts[0]}{value}]"
 
@@ -59,7 +59,7 @@ def _table(parameters: list[Any]) -> str:
 
 def _name(parameter: Any) -> str:
     if parameter.param_type_name == "argument":
-        return str(parameter.metavar or parameter.name.upper()).strip("[]")
+        return str(parameter.metavar or parameter.name.upper())
     return ", ".join(parameter.opts)
 
 

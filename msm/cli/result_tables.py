@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-WIDE_COLUMN = 24
-"""Columns that one metric takes when arms stand below each other."""
-
 
 def results_document(results: Results) -> dict[str, Any]:
     """The JSON document."""
@@ -27,45 +24,54 @@ def result_tables(results: Results, width: int) -> list["RenderableType"]:
     """Everything for people: arms side by side, effects with intervals, the sentence, the warnings."""
     from rich.text import Text
 
+    from msm.cli.tables import heading
+
     shown: list[RenderableType] = []
     if results.arms:
-        shown += [arm_table(results.arms, width), Text()]
+        evals = ", ".join(dict.fromkeys(row.metric.partition(".")[0] for row in results.arms))
+        what = heading(f"{evals}: margin ± standard error in nats, share of answers that choose the value")
+        shown += [what, arm_table(results.arms, width), Text()]
     if results.effects:
-        shown += [effect_table(results.effects), Text()]
+        shown += [heading("effects, in the metric's unit"), effect_table(results.effects, width), Text()]
     if results.sentence:
         shown.append(Text(clean(results.sentence)))
     shown += [Text(f"warning: {clean(warning)}", style="yellow") for warning in results.warnings]
     return shown
 
 
+def shortened(rows: Sequence[ArmRow]) -> Sequence[ArmRow]:
+    """The same rows without the eval's name, where all metrics are of one eval."""
+    if len({row.metric.partition(".")[0] for row in rows}) > 1:
+        return rows
+    return [row.model_copy(update={"metric": row.metric.partition(".")[2] or row.metric}) for row in rows]
+
+
 def arm_table(rows: Sequence[ArmRow], width: int) -> "Table":
     """Margins and choices: one column a metric where they fit, else one line an arm and metric."""
+    from msm.cli.tables import fits, table
+
+    rows = shortened(rows)
+    columns, body = _side_by_side(rows)
+    if fits(columns, body, width):
+        return table(columns, body)
+    columns, body = _one_below_another(rows)
+    return table(columns, body, left=2)
+
+
+Cells = tuple[Sequence[str], list[Sequence[str]]]
+"""Column names and rows."""
+
+
+def _side_by_side(rows: Sequence[ArmRow]) -> Cells:
     metrics = list(dict.fromkeys(row.metric for row in rows))
-    longest = max(len(row.arm) for row in rows)
-    if longest + 2 + WIDE_COLUMN * len(metrics) <= width:
-        return _side_by_side(rows, metrics)
-    return _one_below_another(rows)
-
-
-def _side_by_side(rows: Sequence[ArmRow], metrics: Sequence[str]) -> "Table":
-    from msm.cli.tables import table
-
-    cells = {(row.arm, row.metric): _cell(row) for row in rows}
+    cells = {(row.arm, row.metric): f"{_margin(row)}, {share(row.choice)}" for row in rows}
     arms = dict.fromkeys(row.arm for row in rows)
-    body = [(arm, *(cells.get((arm, metric), "") for metric in metrics)) for arm in arms]
-    return table(("arm", *metrics), body, title="margin ± standard error in nats, share of answers that choose the value")
+    return ("arm", *metrics), [(arm, *(cells.get((arm, metric), "") for metric in metrics)) for arm in arms]
 
 
-def _one_below_another(rows: Sequence[ArmRow]) -> "Table":
-    from msm.cli.tables import table
-
-    body = [(row.arm, row.metric, _margin(row), share(row.choice), str(row.unscored), str(row.items)) for row in rows]
-    columns = ("arm", "metric", "margin ± s.e.", "choice", "unscored", "items")
-    return table(columns, body, left=2, title="margin in nats, share of answers that choose the value")
-
-
-def _cell(row: ArmRow) -> str:
-    return f"{_margin(row)}  {share(row.choice):>4}"
+def _one_below_another(rows: Sequence[ArmRow]) -> Cells:
+    body = [(row.arm, row.metric, _margin(row), share(row.choice), f"{row.unscored} of {row.items}") for row in rows]
+    return ("arm", "metric", "margin ± s.e.", "choice", "unscored"), list(body)
 
 
 def _margin(row: ArmRow) -> str:
@@ -73,12 +79,17 @@ def _margin(row: ArmRow) -> str:
     return f"{decimal(row.mean)}{error}"
 
 
-def effect_table(rows: Sequence[EffectRow]) -> "Table":
-    """Differences between arms with their intervals."""
-    from msm.cli.tables import table
+def effect_table(rows: Sequence[EffectRow], width: int) -> "RenderableType":
+    """Differences between arms with their intervals; two lines each where a table does not fit."""
+    from rich.text import Text
+
+    from msm.cli.tables import fits, table
 
     columns = ("metric", "arm", "versus", "effect", "interval", "rests on", "")
-    made = table(columns, map(_effect_row, rows), left=3, title="effects")
+    body = [_effect_row(row) for row in rows]
+    if not fits(columns, body, width):
+        return Text("\n".join(f"{arm} against {versus} on {metric}:\n  {', '.join(rest)}" for metric, arm, versus, *rest in body))
+    made = table(columns, body, left=3)
     made.columns[-1].justify = "left"
     return made
 

@@ -105,7 +105,6 @@ def _tell_success(
     environ: Mapping[str, str],
     directory: Path,
 ) -> None:
-    from msm.cli.tables import plain_rows
     from msm.tracking.config import tracking_config, ui_command
 
     screen.say()
@@ -119,7 +118,8 @@ def _tell_success(
         ("MLflow", ui_command(tracking, typed("mlflow", environ, directory))),
         ("as JSON", f"{typed('msm', environ, directory)} results {file} --json"),
     ]
-    screen.show(plain_rows(pairs))
+    for name, value in pairs:
+        screen.say(f"{name:<10} {value}")
 
 
 def reuse_sentence(status: RunStatus) -> str:

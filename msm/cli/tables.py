@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from rich.table import Table
 from rich.text import Text
 
-from msm.cli.words import NOTHING, clean, decimal, duration, number
+from msm.cli.words import clean, decimal, duration
 from msm.local.status import StageStatus, State
 
 MARKS = {
@@ -25,9 +25,9 @@ MARKS = {
 """State -> mark and its style."""
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]], left: int = 1, title: str = "") -> Table:
+def table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]], left: int = 1) -> Table:
     """A table without lines; the first `left` columns are text, the others numbers."""
-    made = Table(box=None, padding=(0, 2, 0, 0), title=title or None, title_justify="left", title_style="bold", header_style="dim")
+    made = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     for place, column in enumerate(columns):
         made.add_column(column, justify="left" if place < left else "right", no_wrap=place >= left, overflow="fold")
     for row in rows:
@@ -35,10 +35,20 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]], left: in
     return made
 
 
-def stage_table(stages: Sequence[StageStatus], title: str = "") -> Table:
+def fits(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> bool:
+    """Whether a table of these cells needs no more than `width` columns."""
+    return sum(max(map(len, cells)) + 2 for cells in zip(columns, *rows, strict=True)) - 2 <= width
+
+
+def heading(text: str) -> Text:
+    """What stands over a table; may be wider than it."""
+    return Text(clean(text), style="bold")
+
+
+def stage_table(stages: Sequence[StageStatus]) -> Table:
     """The stages of a run: mark, name, progress, measurements, times."""
     columns = ("", "stage", "%", "step", "loss", "tokens/s", "ETA", "time", "")
-    made = table(columns, map(_stage_row, stages), left=2, title=title)
+    made = table(columns, map(_stage_row, stages), left=2)
     made.columns[-1].justify = "left"
     return made
 
@@ -65,16 +75,3 @@ def _remark(stage: StageStatus) -> str:
     if stage.state in (State.PENDING, State.RUNNING):
         return ""
     return stage.state.value
-
-
-def plain_rows(pairs: Iterable[tuple[str, str]]) -> Table:
-    """Names and values, side by side."""
-    made = Table.grid(padding=(0, 2, 0, 0))
-    made.add_column(no_wrap=True, style="dim")
-    made.add_column(overflow="fold")
-    for name, value in pairs:
-        made.add_row(Text(name), Text(clean(value) or NOTHING))
-    return made
-
-
-__all__ = ["MARKS", "duration", "number", "plain_rows", "stage_table", "table"]

@@ -15,7 +15,7 @@ from msm.cli.words import NOTHING, number
 from msm.clock import Clock
 from msm.errors import UserError
 from msm.local.records import find_run
-from msm.local.workspace import Workspace, workspace
+from msm.local.workspace import workspace
 from msm.store import ObjectStore, open_store
 from msm.tracking.config import TrackingConfig, tracking_config
 
@@ -115,7 +115,7 @@ def version_document(row: "ModelRow") -> dict[str, Any]:
 
 
 def _show_versions(found: Mapping[str, list["ModelRow"]], screen: Screen) -> None:
-    from msm.cli.tables import table
+    from msm.cli.tables import heading, table
 
     columns = ("version", "kind", "arms", "seed", "alias", "parent", "fingerprint", "source")
     for name, rows in found.items():
@@ -132,7 +132,7 @@ def _show_versions(found: Mapping[str, list["ModelRow"]], screen: Screen) -> Non
             )
             for row in rows
         )
-        screen.show(table(columns, body, left=len(columns), title=name))
+        screen.show(heading(name), table(columns, body, left=len(columns)))
 
 
 def sync_run(target: str, screen: Screen, environ: Mapping[str, str], directory: Path, clock: Clock) -> None:
@@ -149,6 +149,3 @@ def sync_run(target: str, screen: Screen, environ: Mapping[str, str], directory:
         screen.document({"run": uid, "uri": tracking_config(run, space.root, environ).uri, "synced": said})
     else:
         screen.say(said)
-
-
-__all__ = ["Workspace", "collect_garbage", "existing_store", "show_models", "sync_run"]

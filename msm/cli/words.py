@@ -13,7 +13,7 @@ NOTHING = "-"
 
 def clean(text: str) -> str:
     """One line of printable text: runs of blanks and line ends become one blank, other control characters go."""
-    return "".join(c for c in " ".join(text.split()) if c.isprintable())
+    return " ".join("".join(c for c in text if c.isprintable() or c.isspace()).split())
 
 
 def duration(seconds: float | None) -> str:

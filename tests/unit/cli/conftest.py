@@ -1,0 +1,5 @@
+"""The fixture of this directory."""
+
+from tests.unit.cli.kept import kept
+
+__all__ = ["kept"]
