@@ -54,4 +54,13 @@ def test_fingerprints_of_the_example_are_what_they_were() -> None:
     assert first == GOLDEN
 
 
-GOLDEN: dict[str, str] = {}
+GOLDEN = {
+    "curate": "c808391838d911f7",
+    "demonstrate": "55e8e436aa900601",
+    "evaluate": "5cbaed321f2f2bd0",
+    "fetch": "f20d619f4a43f7c3",
+    "finetune": "c58c5299918b4953",
+    "midtrain": "878b3dc114df7cac",
+    "outline": "b0b1d41b0221c27d",
+    "write": "4ea96002a29f7120",
+}

@@ -154,6 +154,7 @@ def test_synthesis_answers_what_it_needs() -> None:
 def test_more_than_500_stages_are_refused() -> None:
     data = example()
     data["spec"]["seeds"] = list(range(64))
+    data["spec"]["arms"].append({"name": "both", "midtrain": ["america", "thrift"], "finetune": ["cheese"]})
     with pytest.raises(UserError, match="at most 500"):
         plan(data)
 
