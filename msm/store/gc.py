@@ -7,6 +7,7 @@ per plan, heartbeat and manifest.
 """
 
 import logging
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -24,6 +25,8 @@ from msm.store.progress import PROGRESS_FILE, Progress, parse_progress
 ALIVE_FOR = timedelta(minutes=10)
 """A heartbeat within this of now, in either direction, protects its attempt whatever the grace period."""
 
+_DIGEST = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
+
 _log = logging.getLogger(__name__)
 
 K = TypeVar("K")
@@ -38,14 +41,12 @@ class _Loose(BaseModel):
 class _Stage(_Loose):
     kind: str
     fingerprint: str
-    blobs: tuple[str, ...] = ()
 
 
 class _Plan(_Loose):
     """What gc needs of a plan; newer versions may say more."""
 
     stages: tuple[_Stage, ...]
-    blobs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +107,20 @@ def collect(store: ObjectStore, now: datetime, grace: timedelta, dry_run: bool =
 
 
 def read_roots(store: ObjectStore) -> Roots:
-    """What all runs' plans refer to; IntegrityError for a plan that cannot be read."""
-    plans = [_read_plan(store, found.key) for found in list(store.list("runs/")) if _is_plan(found.key)]
-    stages = [stage for plan in plans for stage in plan.stages]
-    blobs = {sha256 for plan in plans for sha256 in plan.blobs} | {sha256 for stage in stages for sha256 in stage.blobs}
-    return Roots(frozenset((stage.kind, stage.fingerprint) for stage in stages), frozenset(blobs))
+    """What all runs' plans refer to: their stages, and as blobs every digest that stands anywhere in them.
+
+    Too many blobs are better kept than one too few: a plan names them bare, with `sha256:`, in stages and in its resolution.
+
+    Raises:
+        IntegrityError: a plan cannot be read.
+    """
+    artifacts: set[Artifact] = set()
+    blobs: set[str] = set()
+    for key in [found.key for found in store.list("runs/") if _is_plan(found.key)]:
+        raw = store.get(key)
+        artifacts |= {(stage.kind, stage.fingerprint) for stage in _parse_plan(key, raw).stages}
+        blobs |= {match.decode() for match in _DIGEST.findall(raw)}
+    return Roots(frozenset(artifacts), frozenset(blobs))
 
 
 def survey_store(store: ObjectStore) -> Survey:
@@ -197,9 +207,9 @@ def _is_plan(key: str) -> bool:
     return len(parts) == 3 and parts[2] == "plan.json"
 
 
-def _read_plan(store: ObjectStore, key: str) -> _Plan:
+def _parse_plan(key: str, raw: bytes) -> _Plan:
     try:
-        return _Plan.model_validate_json(store.get(key))
+        return _Plan.model_validate_json(raw)
     except ValidationError as error:
         raise IntegrityError(
             f"{key}: is no readable plan, so nothing was deleted; repair it, or delete runs/{key.split('/')[1]}/ to give that run up"

@@ -356,6 +356,16 @@ def test_gc_deletes_what_no_run_refers_to_and_only_after_the_grace_period(store)
     assert collect(store, future, timedelta(days=1)).deleted == ()
 
 
+@pytest.mark.parametrize("form", ['"{}"', '"sha256:{}"', '"blob:sha256:{}"'])
+def test_gc_keeps_a_blob_wherever_and_however_a_plan_names_it(store, form):
+    named, other = put_blob(store, b"named"), put_blob(store, b"other")
+    plan = b'{"resolution": {"inputs": {"modelSpecs.x": {"location": LOCATION}}}, "stages": []}'
+    store.put("runs/u1/plan.json", plan.replace(b"LOCATION", form.replace("{}", named).encode()))
+    collect(store, backdate_is_impossible_so_look_from_the_future(), timedelta(0))
+    assert [found.key.rpartition("/")[2] for found in store.list("blobs/")] == [named]
+    assert other != named
+
+
 def test_gc_removes_losers_and_checkpoints_of_a_committed_artifact(store, tmp_path):
     loser, winner = attempt_with(store, {"a": b"loser"}), attempt_with(store, {"a": b"winner"})
     checkpoint_of(tmp_path, winner, 10)
