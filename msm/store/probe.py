@@ -18,5 +18,5 @@ def check_conditional_put(store: ObjectStore) -> None:
         raise UserError(
             store.uri,
             "its server ignores If-None-Match: it replaced an object that it should have refused to create",
-            "use a server with conditional writes (AWS S3, MinIO, SeaweedFS 4, Ceph 19), or one that does not strip the header",
+            "use a server with conditional writes, such as AWS S3 or SeaweedFS 4, and no gateway that strips the header",
         )
