@@ -56,6 +56,7 @@ def _job(context: Context, stage: Literal["midtrain", "finetune"], resume: Path 
     params = context.params
     execution = context.stage.execution
     resources = mapping(execution, "resources")
+    processes = optional_integer(resources, "processesPerNode") or max(1, integer(resources, "gpusPerNode"))
     parents = context.paths("parent")
     lora = mapping(params, "method").get("lora")
     return TrainJob(
@@ -76,15 +77,19 @@ def _job(context: Context, stage: Literal["midtrain", "finetune"], resume: Path 
         batchTokens=integer(params, "batchTokens"),
         seed=integer(params, "seed"),
         precision="bfloat16" if text(params, "precision") == "bfloat16" else "float32",
-        processes=optional_integer(resources, "processesPerNode") or max(1, integer(resources, "gpusPerNode")),
+        baseName=text(context.manifests("model")[0].params, "source"),
+        processes=processes,
         microBatchRows=integer(resources, "microBatchRows"),
-        zeroStage=_zero_stage(execution),
+        zeroStage=_zero_stage(execution, processes),
         checkpointEverySeconds=max(1.0, number(execution, "checkpointEvery")),
         resume=resume,
     )
 
 
-def _zero_stage(execution: dict[str, JsonValue]) -> Literal[0, 1, 2]:
+def _zero_stage(execution: dict[str, JsonValue], processes: int) -> Literal[0, 1, 2]:
+    """The stage asked for; one rank has nobody to share with, and ZeRO would only cost it time."""
+    if processes == 1:
+        return 0
     match mapping(execution, "deepspeed").get("zeroStage"):
         case 0:
             return 0
