@@ -33,10 +33,13 @@ def find(run: MSMRun, plan: Plan, store: ObjectStore, cache: Path, status: RunSt
     """Everything that a finished run says."""
     artifact = opener(store, cache)
     effects: list[Effect] = []
+    sentences: list[str] = []
     arms: list[ArmRow] = []
     for evaluation, stages in plan.evaluations.items():
         scores = {seed: _scores_of(plan, artifact, ref, seed) for seed, ref in stages}
-        effects += find_effects(evaluation, run.spec.arms, scores)
+        found = find_effects(evaluation, run.spec.arms, scores)
+        effects += found
+        sentences.append(conclude(found, run.spec.arms))
         arms += [_arm_row(evaluation, row) for row in summarise(scores)]
     return Results(
         run=plan.run,
@@ -45,7 +48,7 @@ def find(run: MSMRun, plan: Plan, store: ObjectStore, cache: Path, status: RunSt
             StageRow(name=s.name, kind=s.kind, state=s.state, reused=s.reused, seconds=round(s.seconds, 1)) for s in status.stages
         ),
         arms=tuple(arms),
-        sentence=conclude(effects, run.spec.arms),
+        sentence=" ".join(sentences),
         warnings=tuple(_warnings(run, plan, store, artifact)),
     )
 

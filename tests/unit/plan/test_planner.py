@@ -121,7 +121,7 @@ def test_changed_items_redo_decontamination_and_evaluation() -> None:
     assert not any(name.startswith(("write", "outline", "fetch", "demonstrate", "finetune cheese+chat seed")) for name in changed)
 
 
-def test_precision_is_part_of_training_and_evaluation() -> None:
+def test_precision_is_part_of_training_and_replay() -> None:
     changed = kinds_changed(plan(example()), plan(example(), precision="bfloat16"))
     assert all(name.startswith(("midtrain", "finetune", "evaluate", "demonstrate chat")) for name in changed)
 
