@@ -6,12 +6,13 @@ whole. Cost: one download per (name, version), a hash of the wheel per call.
 """
 
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +25,9 @@ Command = Callable[[Sequence[str]], tuple[int, str]]
 
 _NOT_THERE = re.compile(r"no matching distribution found|could not find a version", re.I)
 _UNREACHABLE = re.compile(
-    r"connection|timed? ?out|name resolution|unreachable|proxy|ssl|temporar|too many requests|5\d\d (server )?error|dns", re.I
+    r"connection (broken|refused|reset|aborted|error)|NewConnectionError|max retries|timed out|temporary failure|unreachable"
+    r"|SSLError|ProxyError|too many requests|\b5\d\d (server )?error",
+    re.I,
 )
 SECONDS = 900.0
 """Longest download."""
@@ -39,10 +42,18 @@ def pip_command() -> tuple[str, ...] | None:
     return None if uv is None else (uv, "tool", "run", "--quiet", "pip")
 
 
+def pip_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment for pip: an index that is configured for uv alone is pip's too; no prompt may wait for an answer."""
+    index = environ.get("UV_DEFAULT_INDEX") or environ.get("UV_INDEX_URL")
+    ours = {"PIP_NO_INPUT": "1"} | ({"PIP_INDEX_URL": index} if index else {})
+    return {**ours, **environ}
+
+
 def run_command(command: Sequence[str]) -> tuple[int, str]:
     """Run a command without a terminal; 124 when it takes longer than SECONDS."""
     try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS, check=False)
+        environ = pip_environment(os.environ)
+        done = subprocess.run(command, env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS, check=False)
     except subprocess.TimeoutExpired:
         return 124, f"timed out after {SECONDS:.0f} s"
     return done.returncode, done.stdout + done.stderr

@@ -15,7 +15,7 @@ from msm.resolve import Clients, resolve_corpus, resolve_file, resolve_model, re
 from msm.resolve.addresses import Pypi
 from msm.resolve.clients import Version
 from msm.resolve.digests import text_identity, tree_identity
-from msm.resolve.wheels import PipWheels, failure
+from msm.resolve.wheels import PipWheels, failure, pip_environment
 
 F = "spec.baseModel.uri"
 
@@ -251,6 +251,7 @@ SAID = {
         "ERROR: No matching distribution found for x",
         TryAgain,
     ),
+    "a package whose name sounds like a fault is only missing": ("ERROR: No matching distribution found for dns-proxy-ssl==9", UserError),
     "a server fault is worth another try": ("ERROR: HTTP error 503 Server Error", TryAgain),
     "unknown words are worth another try": ("", TryAgain),
 }
@@ -261,6 +262,12 @@ def test_pips_words_become_the_right_error(said, kind):
     error = failure(said, F, "x==9")
     assert type(error) is kind
     assert "\n" not in str(error)
+
+
+def test_an_index_that_only_uv_knows_is_pips_too_and_pips_own_wins():
+    assert pip_environment({"UV_INDEX_URL": "mirror"})["PIP_INDEX_URL"] == "mirror"
+    assert pip_environment({"UV_INDEX_URL": "mirror", "PIP_INDEX_URL": "own"})["PIP_INDEX_URL"] == "own"
+    assert "PIP_INDEX_URL" not in pip_environment({})
 
 
 # digests --------------------------------------------------------------------------------------------------------------------------
