@@ -20,10 +20,12 @@ TRAINED_TOKENS_A_SECOND: Final[dict[tuple[str, str], float]] = {
 
 ANSWER_TOKENS_A_SECOND: Final = 80.0
 """Greedily written tokens a second, batched."""
-ITEM_SECONDS: Final = 0.1
-"""Exact margin of one item for one model, both orders."""
-ITEM_ANSWER_SECONDS: Final = 0.15
-"""Greedy answer to one item by one model."""
+ITEM_SECONDS: Final = 0.15
+"""Exact margin of one item for one model, both orders (docs/design/evals.md)."""
+ITEM_ANSWER_SECONDS: Final = 0.3
+"""Greedy answer to one item by one model, both orders."""
+HEALTH_SECONDS: Final = 8.0
+"""Everyday questions of the chat-format check, one model."""
 TORCH_START_SECONDS: Final = 20.0
 """From starting a stage to its first step, where it loads the model."""
 START_SECONDS: Final = 2.0
@@ -44,7 +46,7 @@ def answering_seconds(answers: int, longest: int, size: float) -> float:
 
 def evaluation_seconds(items: int, answered: int, models: int, size: float) -> float:
     """Time to score `items`, of which `answered` are also answered, with every model."""
-    return TORCH_START_SECONDS + models * size * (items * ITEM_SECONDS + answered * ITEM_ANSWER_SECONDS)
+    return TORCH_START_SECONDS + models * size * (items * ITEM_SECONDS + answered * ITEM_ANSWER_SECONDS + HEALTH_SECONDS)
 
 
 def rows_seconds(tokens: int) -> float:
