@@ -16,6 +16,7 @@ from msm.errors import UserError
 from msm.local.workspace import Workspace, workspace
 from msm.plan import Plan, Resolution, plan_run
 from msm.plan.fingerprint import digest
+from msm.resolve.addresses import File, parse
 from msm.resolve.inputs import Keep, local_identity
 from msm.resolve.outside import local_clients
 from msm.resolve.run import resolve_run
@@ -90,13 +91,22 @@ def run_uid(run: MSMRun, base: Path) -> str:
 
 
 def _local_digests(node: Any, base: Path) -> list[str]:
-    """Content digests of every `path:` below a node, in the order of the file."""
+    """Content digests of every local file below a node (`path:` and `uri: file://`), in the order of the file."""
     if isinstance(node, dict):
-        own = [local_identity(base / node["path"], node["path"])] if isinstance(node.get("path"), str) else []
+        own = [local_identity(path, str(path)) for path in _local_paths(node, base)]
         return own + [found for value in node.values() for found in _local_digests(value, base)]
     if isinstance(node, list):
         return [found for value in node for found in _local_digests(value, base)]
     return []
+
+
+def _local_paths(node: dict[str, Any], base: Path) -> list[Path]:
+    path, uri = node.get("path"), node.get("uri")
+    found = [base / path] if isinstance(path, str) else []
+    if isinstance(uri, str) and uri.startswith("file://"):
+        address = parse(uri, "uri", base)
+        found += [address.path] if isinstance(address, File) else []
+    return found
 
 
 def _refuse_cluster_fields(run: MSMRun) -> None:
