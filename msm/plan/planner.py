@@ -191,7 +191,7 @@ class _Builder:
         return self.add(name, kind, params, inputs, execution)
 
     def evaluation(self, evaluation: Eval, seed: int, models: Sequence[ArmModel]) -> StageRef:
-        """One eval of every arm of a seed, in one process; in float32 always, since bfloat16 makes margins depend on how rows are grouped."""
+        """One eval of every arm of a seed, in one process; float32, since bfloat16 makes margins depend on how rows are grouped."""
         if evaluation.items is None or evaluation.via == "endpoint":
             raise needs_endpoint(f"spec.evals: {evaluation.name}")
         path = f"evals.{evaluation.name}.items"
