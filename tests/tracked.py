@@ -47,10 +47,10 @@ def planned(data: dict[str, Any]) -> tuple[MSMRun, Plan]:
     return run, plan_run(run, resolution())
 
 
-def commit(store: ObjectStore, stage: Stage, clock: TickingClock) -> None:
+def commit(store: ObjectStore, stage: Stage, clock: TickingClock, steps: int = STEPS) -> None:
     """Commit a tiny artifact of the stage's kind."""
     attempt = begin_attempt(store, stage.kind, stage.fingerprint, clock)
-    for name, data in _files(stage).items():
+    for name, data in _files(stage, steps).items():
         attempt.put_bytes(name, data)
     inputs = {
         role: [m.ref for ref in refs if (m := read_manifest(store, ref.kind, ref.fingerprint))] for role, refs in stage.inputs.items()
@@ -58,9 +58,9 @@ def commit(store: ObjectStore, stage: Stage, clock: TickingClock) -> None:
     attempt.commit(kind_version=stage.version, inputs=inputs, params=stage.params, versions={}, metrics={"rows": 3.0})
 
 
-def _files(stage: Stage) -> dict[str, bytes]:
+def _files(stage: Stage, steps: int) -> dict[str, bytes]:
     if stage.kind in ("midtrain", "finetune"):
-        rows = [{"step": i, "totalSteps": STEPS, "loss": 3.0 - i / STEPS, "tokensPerSecond": 100.0 + i} for i in range(1, STEPS + 1)]
+        rows = [{"step": i, "totalSteps": steps, "loss": 3.0 - i / steps, "tokensPerSecond": 100.0 + i} for i in range(1, steps + 1)]
         return {"adapter_model.safetensors": stage.name.encode(), "metrics.jsonl": "".join(json.dumps(r) + "\n" for r in rows).encode()}
     return {"rows.jsonl": stage.name.encode()}
 

@@ -1,3 +1,4 @@
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -5,6 +6,7 @@ import pytest
 from msm.api import parse_run
 from msm.errors import UserError
 from msm.tracking import TrackingConfig, tracking_config, ui_command
+from msm.tracking.client import one_line, settings
 from tests.runs import example
 
 STATE = Path("/home/me/work/.msm")
@@ -66,9 +68,45 @@ def test_a_wrong_address_is_the_users_mistake_and_never_repeats_a_secret(uri):
 def test_the_command_for_a_file_can_be_pasted_into_a_shell():
     config = TrackingConfig("sqlite:////my files/mlflow.db", "e", Path("/my files/mlartifacts"))
     command = ui_command(config, ".venv/bin/mlflow")
-    assert command.endswith(".venv/bin/mlflow ui --backend-store-uri 'sqlite:////my files/mlflow.db'")
+    assert command.endswith("bin/mlflow ui --workers 1 --backend-store-uri 'sqlite:////my files/mlflow.db'")
     assert "MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false" in command
 
 
 def test_a_server_is_opened_by_its_address():
     assert ui_command(TrackingConfig("http://mlflow:5000", "e")) == "http://mlflow:5000"
+
+
+def test_mlflow_is_told_to_wait_once_and_not_to_report_home():
+    told = settings({"PATH": "/bin", "MLFLOW_DISABLE_TELEMETRY": "false"})
+    assert (told["MLFLOW_HTTP_REQUEST_TIMEOUT"], told["MLFLOW_HTTP_REQUEST_MAX_RETRIES"]) == ("10", "0")
+    assert told["MLFLOW_DISABLE_TELEMETRY"] == "true"
+    assert "PATH" not in told
+
+
+def test_the_users_own_waits_and_credentials_stand():
+    own = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "33", "MLFLOW_TRACKING_USERNAME": "me", "MLFLOW_TRACKING_PASSWORD": "hunter2"}
+    assert own.items() <= settings(own).items()
+
+
+def raised(*errors: Exception) -> Exception:
+    """The first error, led to by the others."""
+    for error, cause in pairwise(errors):
+        error.__cause__ = cause
+    return errors[0]
+
+
+LINES = {
+    "a wrapped refusal says what the system said": (
+        raised(RuntimeError("API request failed"), ValueError("retries"), ConnectionRefusedError(111, "Connection refused")),
+        "Connection refused",
+    ),
+    "a wrapped timeout says so": (raised(RuntimeError("API request failed"), TimeoutError("timed out")), "no answer in time"),
+    "any other error is its own first line": (raised(RuntimeError("bad\nworse"), ValueError("x")), "bad"),
+    "an error without a text is its name": (KeyError(), "KeyError"),
+    "a long text is cut": (RuntimeError("x" * 999), "x" * 299 + "…"),
+}
+
+
+@pytest.mark.parametrize(("error", "line"), LINES.values(), ids=LINES)
+def test_one_line(error, line):
+    assert one_line(error) == line
