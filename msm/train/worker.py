@@ -68,12 +68,12 @@ def _train(job: TrainJob, stopped: threading.Event) -> TrainOutcome:
 
     corpus = load_corpus(job.stage, job.data, job.model, job.maxLength)
     plan = BatchPlan(len(corpus.rows), rows_per_update(job.batchTokens, job.maxLength), job.epochs, job.seed)
-    device = _prepare_torch(job)
+    device = prepare_torch()
     engine, start = _start(job, device)
     return _run(job, corpus, plan, engine, start, stopped)
 
 
-def _prepare_torch(job: TrainJob) -> "torch.device":
+def prepare_torch() -> "torch.device":
     """The device of this rank; on CPU every operation is deterministic, which a bit-exact resume rests on."""
     import torch
 

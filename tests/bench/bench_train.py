@@ -144,7 +144,7 @@ def main() -> None:
     forget_unused_packages()
     from msm.train.job import Full, Lora, TrainJob
     from msm.train.precision import detect_precision, read_cpuinfo
-    from msm.train.worker import _prepare_torch
+    from msm.train.worker import prepare_torch
 
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch)
@@ -161,7 +161,7 @@ def main() -> None:
             microBatchRows=arguments.micro_rows,
             threads=arguments.threads,
         )
-        _prepare_torch(job)
+        prepare_torch()
         figures = measure(job, arguments.updates)
     print(f"{arguments.method}, {job.precision}, {job.batchTokens} tokens an update; goals: ratio {GOAL_RATIO}, packing {GOAL_PACKING}")
     print(json.dumps(figures))
