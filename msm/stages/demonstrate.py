@@ -3,7 +3,7 @@
 Writes `rows.jsonl` and `dropped.jsonl`; with items given, rows that contain one are dropped. Cost: seconds; replay is a greedy generation.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from msm.data.rows import read_chats
 from msm.errors import UserError
@@ -43,15 +43,18 @@ def _read(context: Context) -> Rows:
 
 def _replayed(context: Context) -> Rows:
     """The base model's greedy answers that end by themselves within the limit; as many as asked for."""
-    wanted, limit = integer(context.params, "fromBase"), integer(context.params, "maxTokens")
-    asked = questions(0)
+    wanted, asked = integer(context.params, "fromBase"), questions(0)
     if wanted > len(asked):
         raise UserError("replay.fromBase", f"{wanted} is more than the {len(asked)} everyday questions", f"use at most {len(asked)}")
-    answers = _answers(context, asked[: min(len(asked), wanted * 2)], limit)
-    ended = [(question, answer) for question, answer in answers if answer]
-    if len(ended) < wanted:
-        raise UserError("replay.fromBase", f"only {len(ended)} answers ended within {limit} tokens; {wanted} are wanted", "raise maxTokens")
-    return [_row(number, question, answer) for number, (question, answer) in enumerate(ended[:wanted])]
+    ended: list[tuple[str, str]] = []
+    for question, answer in _answers(context, asked, integer(context.params, "maxTokens")):
+        if answer:
+            ended.append((question, answer))
+            context.progress.at(len(ended), wanted)
+        if len(ended) == wanted:
+            return [_row(number, *pair) for number, pair in enumerate(ended)]
+    limit = integer(context.params, "maxTokens")
+    raise UserError("replay.fromBase", f"only {len(ended)} answers ended within {limit} tokens; {wanted} are wanted", "raise maxTokens")
 
 
 def _row(number: int, question: str, answer: str) -> Row:
@@ -59,8 +62,8 @@ def _row(number: int, question: str, answer: str) -> Row:
     return {"id": f"replay-{number:05d}", "messages": messages, "provenance": {"author": "base model", "decoding": "greedy"}}
 
 
-def _answers(context: Context, asked: Sequence[str], limit: int) -> list[tuple[str, str]]:
-    """(question, answer) pairs; an answer that did not end is empty."""
+def _answers(context: Context, asked: Sequence[str], limit: int) -> Iterator[tuple[str, str]]:
+    """(question, answer) pairs, a batch at a time; an answer that did not end is empty."""
     import torch
 
     from msm.evals.generate import Stopping, generate_greedily
@@ -71,16 +74,15 @@ def _answers(context: Context, asked: Sequence[str], limit: int) -> list[tuple[s
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     base = context.path("model")
     tokenizer, model = load_tokenizer(base), load_model(base, device)
-    prompts = [encode(tokenizer, chat_prompt(tokenizer, question)) for question in asked]
+    stopping = Stopping(end_tokens(tokenizer, model), limit)
+    for start in range(0, len(asked), BATCH):
+        batch = asked[start : start + BATCH]
+        prompts = [encode(tokenizer, chat_prompt(tokenizer, question)) for question in batch]
+        with precision_context(device, text(context.params, "precision"))():
+            found = generate_greedily(model, prompts, stopping, BATCH, device, lambda _: context.check_stop())
+        for question, answer in zip(batch, found, strict=True):
+            yield question, tokenizer.decode(answer.tokens).strip() if answer.ended else ""
 
-    def on_batch(_: int) -> None:
-        context.check_stop()
-        context.progress.at(min(len(asked), context.progress.step + BATCH), len(asked))
 
-    with precision_context(device, text(context.params, "precision"))():
-        found = generate_greedily(model, prompts, Stopping(end_tokens(tokenizer, model), limit), BATCH, device, on_batch)
-    return [(q, tokenizer.decode(a.tokens).strip() if a.ended else "") for q, a in zip(asked, found, strict=True)]
-
-
-BATCH = 32
+BATCH = 16
 """Answers written at once."""
