@@ -19,6 +19,7 @@ from msm.local.records import load_results, load_status
 from msm.local.results import Results
 from msm.local.status import Phase, RunStatus, State
 from msm.store import ObjectStore
+from msm.store.artifacts import Manifest
 from msm.store.config import VARIABLES
 from msm.tracking.config import TrackingConfig, tracking_config
 from msm.tracking.projector import Projector, TrackingState, sync
@@ -43,6 +44,7 @@ class Session:
     results: Results | None = None
     rows: dict[str, dict[float, Row]] = field(default_factory=dict)
     attempts: dict[str, str] = field(default_factory=dict)
+    committed: dict[str, Manifest] = field(default_factory=dict)
     saved: float = float("-inf")
 
     def report(self, status: RunStatus) -> None:
@@ -70,13 +72,15 @@ class Session:
             run=accepted.run,
             uid=accepted.uid,
             plan=accepted.plan,
-            committed={},
+            committed=self.committed,
             live={f: LiveStage(self.attempts[f], tuple(self.rows[f][step] for step in sorted(self.rows[f]))) for f in running},
             results=None if self.results is None else self.results.model_dump(mode="json", by_alias=True),
             phase="Running" if status is None else status.phase.value,
             reused=frozenset(s.fingerprint for s in stages if s.reused),
         )
-        return base.with_committed_of(accepted.store)
+        found = base.with_committed_of(accepted.store)
+        self.committed = dict(found.committed)
+        return found
 
 
 def run_local(accepted: Accepted, show: Callable[[RunStatus], None], stop: threading.Event, clock: Clock) -> RunStatus:
