@@ -26,6 +26,8 @@ from msm.store.progress import Follow, Progress, decide_ownership, read_progress
 from msm.versions import versions
 
 log = logging.getLogger(__name__)
+NOTHING_TO_SAVE_SECONDS = 5.0
+"""Grace of a stage that has no checkpoint to write."""
 
 
 def main(environ: Mapping[str, str] = os.environ) -> int:
@@ -64,7 +66,7 @@ def run(environ: Mapping[str, str], clock: Clock) -> str:
         return f"{stage.name} was already committed"
     module = _module(stage)
     attempt = begin_attempt(store, stage.kind, stage.fingerprint, clock)
-    grace = float(environ.get(contract.GRACE, "30"))
+    grace = float(environ.get(contract.GRACE, "30")) if stage.kind in kinds.TRAINING else NOTHING_TO_SAVE_SECONDS
     stop = watch(environ.get(contract.EXECUTOR_PIPE), grace)
     context = _context(stage, store, attempt, environ, stop, grace)
     with _heartbeat(context, clock):
