@@ -37,8 +37,8 @@ def _left_of(stage: StageStatus, stages: Sequence[StageStatus], pace: float | No
 
 
 def _pace(stages: Sequence[StageStatus]) -> float | None:
-    """Seconds a unit of weight took."""
-    seen = [s for s in stages if s.attempts and s.state in (State.DONE, *AT_WORK)]
+    """Seconds a unit of weight took; a stage that has not said how far it is says nothing about pace."""
+    seen = [s for s in stages if s.attempts and (s.state is State.DONE or (s.state in AT_WORK and s.percentage > 0))]
     seconds = sum(s.seconds for s in seen)
     weight = sum(WEIGHT.get(s.kind, 1) * (1.0 if s.state is State.DONE else s.percentage / 100) for s in seen)
     return seconds / weight if seconds >= ENOUGH_SECONDS and weight > 0 else None

@@ -20,6 +20,10 @@ CASES = {
         (DONE, stage("midtrain c seed 0", state=State.RUNNING, percentage=40.0, attempts=1, seconds=50.0)),
         60.0,
     ),
+    "a stage that does not say how far it is slows nothing down": (
+        (DONE, stage("demonstrate x", state=State.RUNNING, percentage=0.0, attempts=1, seconds=500.0)),
+        20.0,
+    ),
     "what can no longer be reached is not waited for": (
         (DONE, stage("evaluate v seed 0", state=State.BLOCKED), stage("midtrain c seed 0", state=State.FAILED)),
         0.0,
