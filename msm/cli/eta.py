@@ -29,16 +29,30 @@ def _left_of(stage: StageStatus, stages: Sequence[StageStatus], pace: float | No
     begun = stage.state in AT_WORK
     if begun and stage.remaining_seconds is not None:
         return stage.remaining_seconds
-    alike = [s.seconds for s in stages if s.kind == stage.kind and s.state is State.DONE and s.attempts]
+    alike = [whole for s in stages if s.kind == stage.kind and s is not stage and (whole := _whole(s)) is not None]
     share = 1.0 - stage.percentage / 100 if begun else 1.0
     if alike:
         return share * sum(alike) / len(alike)
     return None if pace is None else share * WEIGHT.get(stage.kind, 1) * pace
 
 
+def _whole(stage: StageStatus) -> float | None:
+    """Seconds from a stage's start to its end; None of one that was not run here, or does not say how far it is."""
+    if not stage.attempts:
+        return None
+    if stage.state is State.DONE:
+        return stage.seconds
+    if stage.state not in AT_WORK or not stage.percentage:
+        return None
+    return stage.seconds + (stage.remaining_seconds if stage.remaining_seconds is not None else _rest(stage))
+
+
+def _rest(stage: StageStatus) -> float:
+    return stage.seconds * (100 - stage.percentage) / stage.percentage
+
+
 def _pace(stages: Sequence[StageStatus]) -> float | None:
-    """Seconds a unit of weight took; a stage that has not said how far it is says nothing about pace."""
-    seen = [s for s in stages if s.attempts and (s.state is State.DONE or (s.state in AT_WORK and s.percentage > 0))]
-    seconds = sum(s.seconds for s in seen)
-    weight = sum(WEIGHT.get(s.kind, 1) * (1.0 if s.state is State.DONE else s.percentage / 100) for s in seen)
-    return seconds / weight if seconds >= ENOUGH_SECONDS and weight > 0 else None
+    """Seconds a unit of weight takes."""
+    seen = [(whole, WEIGHT.get(s.kind, 1)) for s in stages if (whole := _whole(s)) is not None]
+    seconds = sum(whole for whole, _ in seen)
+    return seconds / sum(weight for _, weight in seen) if seconds >= ENOUGH_SECONDS else None

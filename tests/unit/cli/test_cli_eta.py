@@ -20,6 +20,13 @@ CASES = {
         (DONE, stage("midtrain c seed 0", state=State.RUNNING, percentage=40.0, attempts=1, seconds=50.0)),
         60.0,
     ),
+    "a stage that has not begun takes what one of its kind is going to take": (
+        (
+            stage("midtrain c seed 0", state=State.RUNNING, percentage=50.0, attempts=1, seconds=30.0, remaining_seconds=10.0),
+            stage("midtrain d seed 0"),
+        ),
+        10.0 + 40.0,
+    ),
     "a stage that does not say how far it is slows nothing down": (
         (DONE, stage("demonstrate x", state=State.RUNNING, percentage=0.0, attempts=1, seconds=500.0)),
         20.0,
