@@ -21,6 +21,8 @@ class Lora(Part):
     """Scale: the update is multiplied by alpha / rank."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Dropout on the adapter's input."""
+    layers: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """Adapt only this many layers, the last ones, which saves most of the backward pass; absent adapts all."""
 
 
 class Resources(Part):

@@ -181,7 +181,7 @@ class _Builder:
             "batch_tokens",
         )
         lora = self.spec.training.adapter
-        method: Json = {"full": True} if lora is None else {"lora": _dump(lora, "rank", "alpha", "dropout")}
+        method: Json = {"full": True} if lora is None else {"lora": lora.model_dump(mode="json", by_alias=True, exclude_none=True)}
         params: Json = {**_dump(recipe, *fields), "method": method, "seed": seed, "precision": self.resolution.precision}
         execution: Json = {
             "resources": _dump(recipe.resources, "nodes", "gpus_per_node", "processes_per_node", "micro_batch_rows"),

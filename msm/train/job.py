@@ -21,12 +21,13 @@ class Frozen(BaseModel):
 
 
 class Lora(Frozen):
-    """Low-rank adapters on all attention and MLP projections."""
+    """Low-rank adapters on all attention and MLP projections, of all layers or of the last `layers`."""
 
     kind: Literal["lora"] = "lora"
     rank: int = Field(64, ge=1)
     alpha: float = Field(128, gt=0)
     dropout: float = Field(0.0, ge=0, lt=1)
+    layers: int | None = Field(None, ge=1)
 
 
 class Full(Frozen):

@@ -63,6 +63,7 @@ def _with_adapter(base: Any, job: TrainJob, lora: Lora) -> nn.Module:
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
         target_modules=list(ALL_PROJECTIONS),
+        layers_to_transform=_last_layers(base, lora, job.field),
         bias="none",
         task_type="CAUSAL_LM",
     )
@@ -79,6 +80,16 @@ def _with_adapter(base: Any, job: TrainJob, lora: Lora) -> nn.Module:
     if job.precision == "bfloat16":
         _cast_frozen_linears(module)
     return module
+
+
+def _last_layers(base: Any, lora: Lora, field: str) -> list[int] | None:
+    """Numbers of the layers to adapt, None for all."""
+    depth = int(base.config.num_hidden_layers)
+    if lora.layers is not None and lora.layers > depth:
+        raise UserError(
+            f"{field}.lora.layers", f"{lora.layers} is more than the model's {depth} layers", f"use at most {depth}, or leave it out"
+        )
+    return None if lora.layers is None else list(range(depth - lora.layers, depth))
 
 
 def _continue_adapter(module: nn.Module, path: Path, lora: Lora, field: str) -> None:
