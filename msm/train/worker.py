@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msm.errors import UserError
+from msm.train.failures import outcome_of
 from msm.train.job import TrainJob
 from msm.train.lean_imports import forget_unused_packages
 from msm.train.lifeline import hold_lifeline
@@ -44,22 +45,10 @@ def main(path: Path) -> int:
 def _outcome(job: TrainJob, stopped: threading.Event) -> TrainOutcome:
     try:
         return _train(job, stopped)
-    except UserError as error:
-        return TrainOutcome("user_error", 0, error.problem, error.field, error.fix)
-    except OSError as error:
-        traceback.print_exc()
-        return _disk_outcome(job, error)
     except Exception as error:
-        traceback.print_exc()
-        return TrainOutcome("fault", 0, f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"[:500])
-
-
-def _disk_outcome(job: TrainJob, error: OSError) -> TrainOutcome:
-    import errno
-
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return TrainOutcome("user_error", 0, f"no space left on the device of {job.work}", "work", "free space; nothing was committed")
-    return TrainOutcome("fault", 0, f"{type(error).__name__}: {error}")
+        if not isinstance(error, UserError):
+            traceback.print_exc()
+        return outcome_of(job, error)
 
 
 def _train(job: TrainJob, stopped: threading.Event) -> TrainOutcome:
@@ -84,7 +73,7 @@ def prepare_torch() -> "torch.device":
         return torch.device("cuda", rank)
     os.environ["DS_ACCELERATOR"] = "cpu"
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    torch.use_deterministic_algorithms(True)
+    torch.set_deterministic_debug_mode("error")  # use_deterministic_algorithms(True), without importing the compiler
     return torch.device("cpu")
 
 

@@ -1,5 +1,6 @@
 """The pure parts of training: precision, learning rate, counting, the job document; none of them needs torch."""
 
+import errno
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from msm.errors import UserError
 from msm.train.counting import Counting, count, warn_few_updates
+from msm.train.failures import outcome_of
 from msm.train.job import Full, Lora, TrainJob
 from msm.train.precision import detect_precision, read_cpuinfo
 from msm.train.schedule import Schedule
@@ -98,3 +101,38 @@ def test_the_entry_programs_half_of_training_never_imports_torch():
         "print(sorted(heavy))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+class OutOfMemoryError(RuntimeError):
+    """Named as torch's is."""
+
+
+FAILURES = {
+    "the user's mistake": (UserError("a.jsonl:3", "is wrong", "repair it"), "user_error", "a.jsonl:3", "is wrong"),
+    "a full disk": (OSError(errno.ENOSPC, "No space left on device"), "user_error", "work", "no space left"),
+    "a full disk as safetensors says it": (
+        Exception("I/O error: No space left on device (os error 28)"),
+        "user_error",
+        "work",
+        "no space left",
+    ),
+    "a quota": (OSError(errno.EDQUOT, "Disk quota exceeded"), "user_error", "work", "no space left"),
+    "a GPU without memory": (
+        OutOfMemoryError("tried to allocate"),
+        "user_error",
+        "spec.training.midtrain.microBatchRows",
+        "1: the device's",
+    ),
+    "another system error": (OSError(errno.EIO, "Input/output error"), "fault", None, "Input/output error"),
+    "anything else, of many lines": (RuntimeError("gloo\nframe 1\nframe 2"), "fault", None, "RuntimeError: gloo"),
+    "an error without words": (ValueError(), "fault", None, "ValueError: no message"),
+}
+
+
+@pytest.mark.parametrize("case", FAILURES.values(), ids=FAILURES)
+def test_every_failure_becomes_one_line_that_says_whose_move_it_is(case):
+    error, kind, field, message = case
+    outcome = outcome_of(job(), error)
+    assert (outcome.kind, outcome.field) == (kind, field)
+    assert message in outcome.message
+    assert "\n" not in outcome.message
