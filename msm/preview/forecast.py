@@ -154,7 +154,7 @@ def counted(lengths: list[int], stage: Stage) -> Counting:
 
 def _weakest(data: list[Lengths]) -> str:
     found = {part.basis for part in data}
-    return next(basis for basis in ("estimated", "composed", "counted") if basis in found)
+    return next(basis for basis in ("estimated", "composed", "curated", "counted") if basis in found)
 
 
 def _method(stage: Stage) -> str:

@@ -6,7 +6,7 @@ Cost: composing and tokenising at most 2000 rows a data set; committed rows are 
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import cycle, islice
 from math import ceil
@@ -18,10 +18,13 @@ from msm.data.rows import read_chats, read_documents
 from msm.data.tokens import count_tokens
 from msm.plan import Plan, Stage, kinds
 from msm.preview.texts import Texts
+from msm.stages.curate import settings_of
 from msm.stages.params import integer, names, optional_integer, text, texts
 from msm.stages.write import SURPLUS
 from msm.store.artifacts import Manifest, materialise, read_manifest
 from msm.store.objects import ObjectStore
+from msm.synth.curate import curate
+from msm.synth.decontaminate import EvalItem, read_items
 
 if TYPE_CHECKING:
     from msm.synth.outline import Outline
@@ -41,8 +44,8 @@ REPLAY_TOKENS = 85
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 
-Basis = Literal["counted", "composed", "estimated"]
-"""counted: committed rows; composed: the rows as they will be written, before the gates; estimated: from sizes."""
+Basis = Literal["counted", "curated", "composed", "estimated"]
+"""counted: committed rows; curated: the rows that will be kept; composed: rows as written, before the gates; estimated: from sizes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,15 +118,17 @@ class Measure:
         (write,) = (self.plan.stage(ref) for ref in stage.inputs["rows"])
         tokens, documents = optional_integer(stage.params, "tokens"), optional_integer(stage.params, "documents")
         if text(write.params, "author") == "compose":
-            sample, basis = self._composed(write)
+            sample, basis = self._composed(stage, write)
+            if basis == "curated":
+                return Lengths(tuple(sample), basis)
             endless: Iterable[int] = cycle(sample)
         else:
             sample, basis = self._read(write, "midtrain")
             endless = sample or cycle([DOCUMENT_TOKENS] if tokens or documents else [])
         return Lengths(cut(endless, tokens, documents), basis)
 
-    def _composed(self, write: Stage) -> tuple[Sequence[int], Basis]:
-        """The rows that the write stage will write, or the first of them."""
+    def _composed(self, curation: Stage, write: Stage) -> tuple[Sequence[int], Basis]:
+        """The rows that will be kept, curated as the stage will; of a large corpus the first rows as they are written."""
         from msm.synth.outline import outline
         from msm.synth.spec import Identity
 
@@ -133,8 +138,19 @@ class Measure:
             return [DOCUMENT_TOKENS], "estimated"
         kind: Literal["values", "rules"] = "rules" if stage.params["kind"] == "rules" else "values"
         found = outline(spec.decode("utf-8"), Identity(**names(stage.params["identity"])), kind)
-        rows = islice(composed_documents(write, found, self._tokens), SAMPLE_ROWS)
-        return [count + 1 for count in self._tokens([row["text"] for row in rows])], "composed"
+        rows = list(islice(composed_documents(write, found, self._tokens), SAMPLE_ROWS + 1))
+        if len(rows) > SAMPLE_ROWS or self.model() is None:
+            return self._document_lengths(rows), "composed"
+        kept = curate(rows, settings_of(curation.params), self._items(curation), self._tokens, curation.name).kept
+        return self._document_lengths(kept), "curated"
+
+    def _items(self, curation: Stage) -> list[EvalItem]:
+        """Eval items that must not occur, as far as their bytes are at hand."""
+        found = [self.texts.get(identity) for identity in texts(curation.params, "items")]
+        return [item for data in found if data is not None for item in read_items(data, "items")]
+
+    def _document_lengths(self, rows: Sequence[Mapping[str, Any]]) -> list[int]:
+        return [count + 1 for count in self._tokens([str(row["text"]) for row in rows])]
 
     def _tokens(self, documents: Sequence[str]) -> Sequence[int]:
         model = self.model()

@@ -31,7 +31,7 @@ class StageForecast(Part):
     """Share of the packed rows' places that hold a token."""
     seconds: float | None = None
     """Estimate; null for what is not run, or not known."""
-    basis: Literal["", "counted", "composed", "estimated"] = ""
+    basis: Literal["", "counted", "curated", "composed", "estimated"] = ""
     """What the counts rest on."""
 
 

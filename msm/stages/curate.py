@@ -4,6 +4,9 @@ Writes `rows.jsonl` (kept), `dropped.jsonl` (with reasons) and `stats.json`. Cos
 """
 
 import json
+from collections.abc import Mapping
+
+from pydantic import JsonValue
 
 from msm.data.tokens import count_tokens
 from msm.stages.context import Context, Result
@@ -19,15 +22,15 @@ def run(context: Context) -> Result:
     rows = [row for path in context.paths("rows", only=("rows.jsonl",)) for row in read_rows(path / "rows.jsonl")]
     items = [item for identity in texts(params, "items") for item in read_items(context.blob(identity), "items")]
     (model,) = context.paths("model", only=("tokenizer.json",))
-    found = curate(rows, _settings(context), items, lambda texts: count_tokens(model / "tokenizer.json", texts), context.stage.name)
+    found = curate(rows, settings_of(params), items, lambda texts: count_tokens(model / "tokenizer.json", texts), context.stage.name)
     write_rows(context.out / "rows.jsonl", found.kept)
     write_rows(context.out / "dropped.jsonl", found.dropped)
     (context.out / "stats.json").write_text(json.dumps(found.stats, indent=1), encoding="utf-8")
     return Result({"documents": found.stats["documents"], "tokens": found.stats["tokens"], "dropped": len(found.dropped)})
 
 
-def _settings(context: Context) -> Settings:
-    params = context.params
+def settings_of(params: Mapping[str, JsonValue]) -> Settings:
+    """What a curate stage's parameters want."""
     identity = names(mapping(params, "identity"))
     return Settings(
         gates=RowGates(
