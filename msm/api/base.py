@@ -24,6 +24,12 @@ class Part(BaseModel):
     )
 
 
+class Record(Part):
+    """A part that programs write: may also be made by its Python names."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+
 _SCALE = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "B": 10**9}
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 

@@ -4,10 +4,10 @@ Neighbours: `session` computes it from the evaluations' artifacts, `cli` prints 
 carries names; recomputed from the store at any time. Cost: reading the score files, then a bootstrap of milliseconds.
 """
 
-from msm.api.base import Part
+from msm.api.base import Record
 
 
-class EffectRow(Part):
+class EffectRow(Record):
     """An arm against its control on one metric."""
 
     metric: str
@@ -30,7 +30,7 @@ class EffectRow(Part):
     """Items that it rests on."""
 
 
-class ArmRow(Part):
+class ArmRow(Record):
     """One arm on one metric."""
 
     arm: str
@@ -49,7 +49,7 @@ class ArmRow(Part):
     """Items."""
 
 
-class StageRow(Part):
+class StageRow(Record):
     """One stage."""
 
     name: str
@@ -64,7 +64,7 @@ class StageRow(Part):
     """Time this run spent on it."""
 
 
-class Results(Part):
+class Results(Record):
     """The results of one run."""
 
     run: str

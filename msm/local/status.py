@@ -7,7 +7,7 @@ nothing but the record of times. Frozen values: a change is a new value.
 from datetime import datetime
 from enum import StrEnum
 
-from msm.api.base import Part
+from msm.api.base import Record
 from msm.plan import Plan, Stage
 
 
@@ -33,7 +33,7 @@ class Phase(StrEnum):
     SUSPENDED = "Suspended"
 
 
-class StageStatus(Part):
+class StageStatus(Record):
     """One stage of a run."""
 
     name: str
@@ -66,7 +66,7 @@ class StageStatus(Part):
     """Why it waits or failed."""
 
 
-class RunStatus(Part):
+class RunStatus(Record):
     """One run."""
 
     uid: str
