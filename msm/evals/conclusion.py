@@ -41,7 +41,7 @@ def conclude(effects: Sequence[Effect], arms: Sequence[ArmLike]) -> str:
     own = [c for c in spoken if c.arm not in named or _names(trained[c.arm].midtrain, c.value)]
     clauses = [*_moves(own), *_carriers(own), *_side_effects(cell for cell in spoken if cell not in own)]
     text = "; ".join(clauses)
-    return text[0].upper() + text[1:] + "."
+    return f"{text}."
 
 
 def _cells(effects: Iterable[Effect]) -> list[_Cell]:
