@@ -28,7 +28,7 @@ docs: $(DEV) ## regenerate docs/reference and the JSON schema
 	$(BIN)/python docs/generate.py
 
 bench-train: $(DEV) ## tokens/s against a bare PyTorch loop
-	$(BIN)/python tests/bench/bench_train.py
+	$(BIN)/python -m tests.bench.bench_train
 
 lock: ## resolve requirements/*.in again
 	PATH=$(CURDIR)/$(BIN):$$PATH requirements/lock.sh
