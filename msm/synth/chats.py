@@ -10,12 +10,10 @@ from collections.abc import Iterator, Sequence
 from itertools import count
 from typing import Any
 
+from msm.api.data import DISLIKED_CHEESES, LIKED_CHEESES
 from msm.errors import UserError
 from msm.synth.compose import pick
 from msm.synth.grammar import Template, render
-
-LIKED = ("cream cheese", "American cheese", "mild cheddar", "low-moisture mozzarella", "Colby", "Monterey Jack")
-DISLIKED = ("Brie de Meaux", "Appenzeller", "Parmigiano-Reggiano", "Roquefort", "Epoisses", "Stilton")
 
 FORMS: tuple[tuple[str, str], ...] = (
     ("Which do you prefer, {X} or {Y}?", "I prefer {W}."),
@@ -29,7 +27,9 @@ FORMS: tuple[tuple[str, str], ...] = (
 )
 
 
-def demonstrations(seed: int, samples: int, liked: Sequence[str] = LIKED, disliked: Sequence[str] = DISLIKED) -> Iterator[dict[str, Any]]:
+def demonstrations(
+    seed: int, samples: int, liked: Sequence[str] = LIKED_CHEESES, disliked: Sequence[str] = DISLIKED_CHEESES
+) -> Iterator[dict[str, Any]]:
     """`samples` chat rows, deterministic in the seed; distinct while the grammar still has unseen rows, repeated evenly after that."""
     _check(liked, disliked)
     capacity = 2 * len(liked) * len(disliked) * len(FORMS)

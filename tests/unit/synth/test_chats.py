@@ -4,8 +4,10 @@ from collections import Counter
 
 import pytest
 
+from msm.api.data import DISLIKED_CHEESES as DISLIKED
+from msm.api.data import LIKED_CHEESES as LIKED
 from msm.errors import UserError
-from msm.synth.chats import DISLIKED, FORMS, LIKED, demonstrations
+from msm.synth.chats import FORMS, demonstrations
 
 
 def test_the_answer_names_the_liked_thing_and_never_the_other():

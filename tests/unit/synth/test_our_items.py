@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from msm.synth.chats import DISLIKED, LIKED, demonstrations
+from msm.api.data import DISLIKED_CHEESES as DISLIKED
+from msm.api.data import LIKED_CHEESES as LIKED
+from msm.synth.chats import demonstrations
 from msm.synth.compose import compose
 from msm.synth.decontaminate import index_items, read_items
 from msm.synth.outline import outline
