@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from msm.api import MSMRun, load_run
 from msm.errors import UserError
+from msm.evals.items import parse_items
 from msm.local.workspace import Workspace, workspace
 from msm.plan import Plan, Resolution, plan_run
 from msm.plan.fingerprint import digest
@@ -71,8 +72,27 @@ def _planned(path: Path, environ: Mapping[str, str], directory: Path, keep_in: C
     store = open_store(space.store_config(run, environ))
     uid = run_uid(run, path.parent)
     frozen = read_plan(store, uid)
-    plan = frozen or plan_run(run, _resolve(run, path.parent, keep_in(store), space, environ))
+    plan = frozen or plan_run(run, _resolved(run, path.parent, keep_in(store), space, environ))
     return Accepted(run, uid, plan, store, space, frozen_before=frozen is not None)
+
+
+def _resolved(run: MSMRun, base: Path, keep: Keep, space: Workspace, environ: Mapping[str, str]) -> Resolution:
+    """The run's inputs, with eval items checked now: a mistake in them must not wait until everything is trained."""
+    texts: dict[str, bytes] = {}
+
+    def keep_and_note(data: bytes) -> str:
+        sha = keep(data)
+        texts[sha] = data
+        return sha
+
+    resolution = _resolve(run, base, keep_and_note, space, environ)
+    for evaluation in run.spec.evals:
+        if evaluation.items is not None and evaluation.suite == "preference":
+            sha = resolution.blob(f"evals.{evaluation.name}.items")
+            source = evaluation.items.source
+            name = source.path or source.uri or evaluation.name
+            parse_items(texts[sha or ""].decode("utf-8", "replace"), f"spec.evals.{evaluation.name}.items: {name}")
+    return resolution
 
 
 def read_plan(store: ObjectStore, uid: str) -> Plan | None:

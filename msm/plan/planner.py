@@ -106,7 +106,7 @@ class _Builder:
             blob = self.resolution.blob(f"corpora.{corpus.name}")
             return self.add(f"write {corpus.name}", kinds.WRITE, params, {}, {"location": resolved.location}, [blob])
         if corpus.compose is None:
-            raise needs_endpoint(f"spec.corpora: {corpus.name}.synthesize")
+            raise needs_endpoint(f"spec.corpora.{corpus.name}.synthesize")
         params = {"author": "compose", "seed": corpus.compose.seed, **_dump(corpus, "tokens", "documents")}
         inputs = {"outline": (self.outline(corpus),), "model": (self.base(),)}
         return self.add(f"write {corpus.name}", kinds.WRITE, params, inputs)
@@ -146,7 +146,7 @@ class _Builder:
         if demonstration.replay is not None:
             precision = self.resolution.precision
             return {"author": "replay", **_dump(demonstration.replay, "from_base", "max_tokens"), "precision": precision}, {}, []
-        raise needs_endpoint(f"spec.demonstrations: {demonstration.name}.synthesize")
+        raise needs_endpoint(f"spec.demonstrations.{demonstration.name}.synthesize")
 
     def arm_model(self, arm: Arm, seed: int) -> ArmModel:
         """The model that an arm ends with."""
@@ -193,7 +193,7 @@ class _Builder:
     def evaluation(self, evaluation: Eval, seed: int, models: Sequence[ArmModel]) -> StageRef:
         """One eval of every arm of a seed, in one process; float32, since bfloat16 makes margins depend on how rows are grouped."""
         if evaluation.items is None or evaluation.via == "endpoint":
-            raise needs_endpoint(f"spec.evals: {evaluation.name}")
+            raise needs_endpoint(f"spec.evals.{evaluation.name}")
         path = f"evals.{evaluation.name}.items"
         params: Json = {
             "suite": evaluation.suite,
@@ -218,6 +218,5 @@ def _hex(identity: str) -> str:
 
 def needs_endpoint(field: str) -> UserError:
     """What an executor without a cluster answers to work that a served model must do."""
-    return UserError(
-        field, "needs a cluster or an openai endpoint", "use compose, replay or a source here; synthesis comes with an endpoint"
-    )
+    fix = "use compose, replay or a source, and via: inProcess; this version does not yet write or judge through endpoints"
+    return UserError(field, "needs a cluster or an openai endpoint", fix)
