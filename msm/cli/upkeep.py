@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from msm.api import parse_run
+from msm.api import load_run, parse_run
 from msm.api.base import parse_duration
 from msm.cli.screen import Screen
 from msm.cli.words import NOTHING, number
@@ -94,7 +94,7 @@ def registered_in(target: str | None, environ: Mapping[str, str], directory: Pat
     """Which registered model is meant, and the MLflow that has it: a run file's own, else what is configured for all runs."""
     space = workspace(environ, directory)
     if target is not None and Path(target).is_file():
-        _, _, space, run = find_run(target, environ, directory)
+        run = load_run(Path(target))
         name = run.spec.registry.model if run.spec.registry is not None else run.metadata.name
         return name, tracking_config(run, space.root, environ)
     return target, tracking_config(parse_run(NO_RUN), space.root, environ)

@@ -5,7 +5,7 @@ its plan; the same file with the same contents is the same run, so calling `msm 
 input; remote ones are resolved only when the run is new.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -110,23 +110,24 @@ def run_uid(run: MSMRun, base: Path) -> str:
     return f"{run.metadata.name}-{digest({'spec': kept, 'files': _local_digests(kept, base)})[:10]}"
 
 
-def _local_digests(node: Any, base: Path) -> list[str]:
+def _local_digests(node: Any, base: Path, where: str = "spec") -> list[str]:
     """Content digests of every local file below a node (`path:` and `uri: file://`), in the order of the file."""
     if isinstance(node, dict):
-        own = [local_identity(path, str(path)) for path in _local_paths(node, base)]
-        return own + [found for value in node.values() for found in _local_digests(value, base)]
+        own = [local_identity(path, f"{where}.{key}") for key, path in _local_paths(node, base)]
+        return own + [found for key, value in node.items() for found in _local_digests(value, base, f"{where}.{key}")]
     if isinstance(node, list):
-        return [found for value in node for found in _local_digests(value, base)]
+        return [found for number, value in enumerate(node) for found in _local_digests(value, base, f"{where}[{number}]")]
     return []
 
 
-def _local_paths(node: dict[str, Any], base: Path) -> list[Path]:
+def _local_paths(node: dict[str, Any], base: Path) -> Iterator[tuple[str, Path]]:
     path, uri = node.get("path"), node.get("uri")
-    found = [base / path] if isinstance(path, str) else []
+    if isinstance(path, str):
+        yield "path", base / path
     if isinstance(uri, str) and uri.startswith("file://"):
         address = parse(uri, "uri", base)
-        found += [address.path] if isinstance(address, File) else []
-    return found
+        if isinstance(address, File):
+            yield "uri", address.path
 
 
 def _refuse_cluster_fields(run: MSMRun) -> None:

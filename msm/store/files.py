@@ -180,6 +180,9 @@ def _place(staged: Path, target: Path, place: Callable[[Path, Path], bool]) -> b
             return place(staged, target)
         except FileNotFoundError:
             continue
+        except FileExistsError:  # mkdir found a directory that was gone when it looked what it is
+            if target.parent.exists() and not target.parent.is_dir():
+                raise
     target.parent.mkdir(parents=True, exist_ok=True)
     return place(staged, target)
 

@@ -125,7 +125,7 @@ def effect(arm, value, set_, estimate, half=0.5):
 def test_free_only_says_that_the_words_carry_the_effect():
     found = [effect("msm-us", "america", "free", 2.2), effect("msm-us", "america", "disjoint", 0.1)]
     text = conclude(found, ARMS)
-    assert text.startswith("Msm-us favors america more than aft on free items (+2.20 nats, 95 % interval 1.70 to 2.70)")
+    assert text.startswith("msm-us favors america more than aft on free items (+2.20 nats, 95 % interval 1.70 to 2.70)")
     assert "do not show it: the value's words carry the effect" in text
     assert text.count(".\n") == 0 and text.endswith(".")
 
