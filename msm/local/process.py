@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 GRACE_SECONDS = 60.0
 """Seconds a stage has to checkpoint after it was asked to stop."""
+ABANDONED_SECONDS = 10 * GRACE_SECONDS
+"""Age of a working directory whose executor is gone from which it is removed."""
 
 
 def app_def(stage: Stage, environment: Mapping[str, str], image: str = "") -> "AppDef":
@@ -55,6 +57,20 @@ class StageProcess:
         return contract.read_termination(self.scratch / "termination.json")
 
 
+def sweep(scratch: Path, now: float) -> int:
+    """Remove working directories that a killed executor left, once nothing can be at work in them; how many."""
+    left = [path for path in scratch.glob("*.*") if _is_abandoned(path, now)]
+    for path in left:
+        shutil.rmtree(path, ignore_errors=True)
+    return len(left)
+
+
+def _is_abandoned(path: Path, now: float) -> bool:
+    owner = path.name.rpartition(".")[2]
+    alive = owner.isdecimal() and Path("/proc", owner).exists()
+    return not alive and now - path.stat().st_mtime > ABANDONED_SECONDS
+
+
 @dataclass(slots=True)
 class Launcher:
     """Starts attempts with torchx's `local_cwd` scheduler; one per executor."""
@@ -72,15 +88,14 @@ class Launcher:
 
             kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
             self._runner = get_runner()
-            self._runner.scheduler_backends()
-            self._runner._scheduler("local_cwd")
+            self._runner.scheduler_run_opts("local_cwd")
             for number, handler in kept.items():
                 signal.signal(number, handler)
         return self._runner
 
     def start(self, stage: Stage, number: int, now: datetime) -> StageProcess:
         """Start an attempt in a scratch directory of its own."""
-        scratch = self.scratch / f"{stage.kind}-{stage.fingerprint[:12]}-{number}"
+        scratch = self.scratch / f"{stage.kind}-{stage.fingerprint[:12]}-{number}.{os.getpid()}"
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(parents=True)
         fifo = scratch / "executor"
@@ -115,7 +130,7 @@ class Launcher:
         self.runner.cancel(process.handle)
 
     def forget(self, process: StageProcess) -> None:
-        """Release what an ended attempt held; its scratch directory goes, its log stays in the store."""
+        """Release what an ended attempt held; its scratch directory goes with all that was not stored."""
         if process.asked_to_stop is None:
             os.close(process.pipe)
         shutil.rmtree(process.scratch, ignore_errors=True)

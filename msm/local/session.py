@@ -14,7 +14,7 @@ from msm.clock import Clock
 from msm.local.accept import Accepted
 from msm.local.executor import Executor
 from msm.local.findings import find
-from msm.local.process import Launcher
+from msm.local.process import Launcher, sweep
 from msm.local.records import load_results, load_status
 from msm.local.results import Results
 from msm.local.status import Phase, RunStatus, State
@@ -89,6 +89,7 @@ def run_local(accepted: Accepted, show: Callable[[RunStatus], None], stop: threa
     projector = Projector(session.snapshot, accepted.store, tracking_of(accepted), clock)
     launcher = Launcher(accepted.workspace.scratch, accepted.workspace.cache, _store_environ(accepted))
     projector.start()
+    sweep(accepted.workspace.scratch, clock.now().timestamp())
     try:
         status = _executor(accepted, launcher, clock, session.report, stop).run()
         if status.phase is Phase.SUCCEEDED:
