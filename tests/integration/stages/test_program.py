@@ -15,6 +15,7 @@ from msm.stages import contract
 from msm.store import StoreConfig, open_store
 from msm.store.artifacts import read_manifest
 from msm.store.blobs import put_blob
+from tests.s3 import running_s3
 
 SPEC = "Tiny values bread because it is warm. Tiny prefers tea over coffee because {it} is %s calm."
 
@@ -63,6 +64,22 @@ def test_a_stage_commits_once_and_a_second_process_finds_it_done(tmp_path: Path)
     assert b"{it}" in store.get(first.key("outline.json")), "braces and percent signs in a spec are text"
     assert finish(start(environ)) == 0
     assert read_manifest(store, stage.kind, stage.fingerprint) == first
+
+
+def test_the_same_program_commits_to_a_bucket_and_no_secret_is_written_down(tmp_path: Path) -> None:
+    with running_s3(tmp_path / "s3") as server:
+        server.make_bucket("runs")
+        config = server.config("runs", "here")
+        store = open_store(config)
+        sha = put_blob(store, SPEC.encode())
+        stage, environ = outline_stage(tmp_path)
+        assert stage.blobs == (sha,)
+        assert finish(start({**environ, **config.to_environ()})) == 0
+        manifest = read_manifest(store, stage.kind, stage.fingerprint)
+        assert manifest is not None
+        everything = b"".join(store.get(found.key) for found in store.list("")) + (tmp_path / "termination.json").read_bytes()
+        assert config.secret_key is not None
+        assert config.secret_key.encode() not in everything
 
 
 def test_of_several_processes_at_once_one_commits_and_none_fails(tmp_path: Path) -> None:
