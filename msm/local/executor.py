@@ -139,9 +139,13 @@ class Executor:
             return
         self.looked = self.clock.monotonic()
         self._find_committed(s for s in self.plan.stages if s.fingerprint in self.following)
-        for fingerprint, process in self.running.items():
-            beats = read_progress(self.store, process.stage.kind, fingerprint)
-            self.records[fingerprint].progress = max(beats, key=lambda p: p.attempt, default=None)
+        for process in self.running.values():
+            self._read_progress(process.stage)
+
+    def _read_progress(self, stage: Stage) -> None:
+        """The newest attempt's progress; the last beat of an ended attempt has its final numbers."""
+        beats = read_progress(self.store, stage.kind, stage.fingerprint)
+        self.record(stage).progress = max(beats, key=lambda p: p.attempt, default=None)
 
     def _consider(self, stage: Stage) -> None:
         """Start a ready stage, unless it must wait, is given up, or another executor is at work on it."""
@@ -176,6 +180,7 @@ class Executor:
         stage, now = process.stage, self.clock.now()
         record, last = self.record(stage), process.termination
         self._find_committed([stage])
+        self._read_progress(stage)
         ending = classify(last.exitCode if last else None, stage.fingerprint in self.committed)
         message = last.message if last else "killed without a last word (out of memory?)"
         step = record.progress.step if record.progress else 0
