@@ -18,6 +18,7 @@ from msm.evals.statistics import Effect
 from msm.local.results import ArmRow, EffectRow, Results, StageRow
 from msm.local.status import RunStatus
 from msm.plan import Plan, StageRef
+from msm.plan.decide import stale
 from msm.plan.kinds import TRAINING
 from msm.store import ObjectStore
 from msm.store.artifacts import Manifest, materialise, read_manifest
@@ -110,9 +111,21 @@ def _warnings(run: MSMRun, plan: Plan, store: ObjectStore, artifact: Open) -> It
             updates = int(_committed(store, stage.ref).metrics["updates"])
             if (warning := warn_few_updates(updates, stage.name)) is not None:
                 yield warning
+    yield from stale_warnings(plan, store)
     for stages in plan.evaluations.values():
         for seed, ref in stages:
             yield from _health_warnings(plan, seed, json.loads((artifact(ref) / HEALTH).read_text(encoding="utf-8")))
+
+
+def stale_warnings(plan: Plan, store: ObjectStore) -> Iterator[str]:
+    """Stages that read other bytes than their input has now: it was deleted and made again, and came out differently."""
+    found = {stage.fingerprint: read_manifest(store, stage.kind, stage.fingerprint) for stage in plan.stages}
+    current = {fingerprint: manifest.content_digest for fingerprint, manifest in found.items() if manifest is not None}
+    for stage in plan.stages:
+        if (manifest := found[stage.fingerprint]) is not None:
+            recorded = {ref.fingerprint: ref.content_digest for refs in manifest.inputs.values() for ref in refs}
+            for fingerprint in stale(recorded, current):
+                yield f"{stage.name} is stale: its input {fingerprint[:12]} was made again since, with other contents"
 
 
 def _health_warnings(plan: Plan, seed: int, health: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
