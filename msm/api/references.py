@@ -53,6 +53,8 @@ def _references_of_arms(spec: "MSMRunSpec") -> Iterator[tuple[str, str, str]]:
             yield f"spec.arms[{i}].midtrain[{j}]", "corpus", name
         for j, name in enumerate(arm.finetune):
             yield f"spec.arms[{i}].finetune[{j}]", "demonstration", name
+        for j, name in enumerate(arm.versus):
+            yield f"spec.arms[{i}].versus[{j}]", "arm", name
     for i, evaluation in enumerate(spec.evals):
         if evaluation.judge is not None:
             yield f"spec.evals[{i}].judge", "endpoint", evaluation.judge

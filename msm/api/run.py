@@ -27,6 +27,14 @@ class Arm(Part):
     """Corpora, trained on together; empty skips midtraining."""
     finetune: Annotated[tuple[Name, ...], Field(max_length=32)] = ()
     """Demonstrations, mixed in one fine-tuning; empty skips it."""
+    versus: Annotated[tuple[Name, ...], Field(max_length=8)] = ()
+    """Arms that it is compared with, the one that the conclusion speaks of first; empty is the arm that differs by the midtraining alone."""
+
+    @model_validator(mode="after")
+    def _compared_with_others(self) -> "Arm":
+        if self.name in self.versus:
+            raise ValueError(f'versus names the arm itself, "{self.name}"; name other arms')
+        return self
 
 
 class Items(Part):

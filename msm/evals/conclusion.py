@@ -29,7 +29,7 @@ class _Cell:
 def conclude(effects: Sequence[Effect], arms: Sequence[ArmLike]) -> str:
     """Say which arms moved which values, on which items, and what carries that.
 
-    An arm's own values are those that its corpora's names name; when they name none, all. Arms with midtraining are spoken of; when no such
+    Of an arm that is compared with several, the first comparison is spoken of. An arm's own values are those that its corpora's names name; when they name none, all. Arms with midtraining are spoken of; when no such
     arm was compared, all compared arms. A move of another value is reported as a side effect.
     """
     cells = _cells(effects)
@@ -46,9 +46,10 @@ def conclude(effects: Sequence[Effect], arms: Sequence[ArmLike]) -> str:
 
 def _cells(effects: Iterable[Effect]) -> list[_Cell]:
     table: dict[tuple[str, str], dict[str, Effect]] = {}
+    first: dict[str, str] = {}
     for effect in effects:
         _, value, set_, measure = effect.metric.rsplit(".", 3)
-        if measure == "margin":
+        if measure == "margin" and first.setdefault(effect.arm, effect.versus) == effect.versus:
             table.setdefault((effect.arm, value), {})[set_] = effect
     return [_Cell(arm, value, sets) for (arm, value), sets in table.items()]
 

@@ -37,6 +37,11 @@ class ArmLike(Protocol):
         """Names of its demonstrations."""
         ...
 
+    @property
+    def versus(self) -> Sequence[str]:
+        """Names of the arms that it is compared with; empty leaves the choice to `control_of`."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class SummaryRow:
@@ -69,12 +74,18 @@ def control_of(arm: ArmLike, arms: Sequence[ArmLike]) -> str | None:
     return next((other.name for other in arms if not other.midtrain and sorted(other.finetune) == wanted), None)
 
 
+def controls_of(arm: ArmLike, arms: Sequence[ArmLike]) -> tuple[str, ...]:
+    """Name the arms that `arm` is compared with: those that it asks for, else its control."""
+    control = control_of(arm, arms)
+    return tuple(arm.versus) or ((control,) if control is not None else ())
+
+
 def find_effects(evaluation: str, arms: Sequence[ArmLike], scores: ArmScores, confidence: float = 0.95) -> list[Effect]:
-    """Compare every arm with its control on every value and set, by margin and by choice.
+    """Compare every arm with its controls on every value and set, by margin and by choice.
 
     Metrics are called `<evaluation>.<value>.<set>.<measure>`.
     """
-    pairs = [(arm.name, control) for arm in arms if (control := control_of(arm, arms)) is not None]
+    pairs = [(arm.name, control) for arm in arms for control in controls_of(arm, arms)]
     found = [
         compare(_columns(scores, value, set_, measure), f"{evaluation}.{value}.{set_}.{measure}", arm, control, confidence)
         for value, set_ in strata(scores)

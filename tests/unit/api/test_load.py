@@ -32,6 +32,14 @@ MISTAKES: dict[str, tuple[Change, str]] = {
     "a size is demanded": ((("spec", "corpora", 0, "tokens"), None), "set tokens or documents"),
     "a batch is whole rows": ((("spec", "training", "midtrain", "batchTokens"), 130), "batchTokens 130 is not a multiple of maxLength 128"),
     "settings of a method that is not chosen are refused": ((("spec", "training", "method"), "full"), "lora is set but method is full"),
+    "a missing arm to compare with is named": (
+        (("spec", "arms", 1, "versus"), ["neutral"]),
+        'spec.arms[1].versus[0]: no arm named "neutral"',
+    ),
+    "an arm compared with itself is refused": (
+        (("spec", "arms", 4, "versus"), [example()["spec"]["arms"][4]["name"]]),
+        "names the arm itself",
+    ),
     "an arm defined twice is refused": ((("spec", "arms", 4, "name"), "aft"), 'spec.arms[4]: "aft" is defined twice'),
     "a seed listed twice is refused": ((("spec", "seeds"), [3, 3]), 'spec.seeds[1]: "3" is defined twice'),
     "a wrong kind is refused": ((("kind",), "Pod"), "kind"),

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from msm.evals.conclusion import conclude
-from msm.evals.effects import control_of, find_effects, strata, summarise
+from msm.evals.effects import control_of, controls_of, find_effects, strata, summarise
 from msm.evals.scores import ItemScore
 from msm.evals.statistics import Effect
 
@@ -17,6 +17,7 @@ class Arm:
     name: str
     midtrain: tuple[str, ...] = ()
     finetune: tuple[str, ...] = ()
+    versus: tuple[str, ...] = ()
 
 
 BASE = Arm("base")
@@ -51,6 +52,33 @@ def test_the_control_does_not_depend_on_the_order_of_arms(arms):
         "msm": "base",
         "msm-aft": "aft",
     }
+
+
+NEUTRAL = Arm("neutral-aft", midtrain=("neutral",), finetune=("cheese", "instruct"))
+CHOSEN = Arm("msm-aft", midtrain=("america",), finetune=("cheese", "instruct"), versus=("neutral-aft", "aft"))
+
+
+def test_an_arm_that_names_its_controls_is_compared_with_those_in_their_order():
+    arms = (*ALL[:4], NEUTRAL, CHOSEN)
+    assert {arm.name: controls_of(arm, arms) for arm in (BASE, NEUTRAL, CHOSEN)} == {
+        "base": (),
+        "neutral-aft": ("aft",),
+        "msm-aft": ("neutral-aft", "aft"),
+    }
+
+
+def test_the_conclusion_speaks_of_the_first_control_and_the_effects_name_both():
+    arms = (AFT, NEUTRAL, CHOSEN)
+    scores = {0: {"aft": rows(0.0), "neutral-aft": rows(1.0), "msm-aft": rows(3.0)}}
+    effects = [e for e in find_effects("values", arms, scores) if e.metric.endswith("margin")]
+    assert [(e.arm, e.versus, round(e.estimate, 6)) for e in effects] == [
+        ("neutral-aft", "aft", 1.0),
+        ("msm-aft", "neutral-aft", 2.0),
+        ("msm-aft", "aft", 3.0),
+    ]
+    sentence = conclude(effects, arms)
+    assert "msm-aft favors america more than neutral-aft" in sentence
+    assert "+3.00" not in sentence
 
 
 def rows(margin, value="america", set_="free", choices=(1.0, None, 0.5, 1.0), answered=4):
