@@ -28,7 +28,7 @@ class Arm(Part):
     finetune: Annotated[tuple[Name, ...], Field(max_length=32)] = ()
     """Demonstrations, mixed in one fine-tuning; empty skips it."""
     versus: Annotated[tuple[Name, ...], Field(max_length=8)] = ()
-    """Arms that it is compared with, the one that the conclusion speaks of first; empty is the arm that differs by the midtraining alone."""
+    """Arms that it is compared with; the conclusion speaks of the first. Empty is the arm that differs by the midtraining alone."""
 
     @model_validator(mode="after")
     def _compared_with_others(self) -> "Arm":

@@ -29,8 +29,9 @@ class _Cell:
 def conclude(effects: Sequence[Effect], arms: Sequence[ArmLike]) -> str:
     """Say which arms moved which values, on which items, and what carries that.
 
-    Of an arm that is compared with several, the first comparison is spoken of. An arm's own values are those that its corpora's names name; when they name none, all. Arms with midtraining are spoken of; when no such
-    arm was compared, all compared arms. A move of another value is reported as a side effect.
+    Of an arm that is compared with several, the first comparison is spoken of. An arm's own values are those that its corpora's names
+    name; when they name none, all. Arms with midtraining are spoken of; when no such arm was compared, all compared arms. A move of
+    another value is reported as a side effect.
     """
     cells = _cells(effects)
     trained = {arm.name: arm for arm in arms if arm.midtrain}
