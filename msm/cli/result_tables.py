@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from msm.cli.words import clean, decimal, share, signed, some
-from msm.local.results import ArmRow, EffectRow, Results
+from msm.results.rows import ArmRow, EffectRow, Results
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

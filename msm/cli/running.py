@@ -22,7 +22,7 @@ from msm.local.status import Phase, RunStatus, StageStatus, State
 
 if TYPE_CHECKING:
     from msm.local.accept import Accepted
-    from msm.local.results import Results
+    from msm.results.rows import Results
 
 MISTAKE = f"{UserError.reason}:"
 """How the message of a stage begins that was given up for the user's mistake."""

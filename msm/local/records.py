@@ -12,9 +12,9 @@ from pydantic import ValidationError
 from msm.api import MSMRun, load_run
 from msm.errors import UserError
 from msm.local.accept import run_uid
-from msm.local.results import Results
 from msm.local.status import RunStatus
 from msm.local.workspace import Workspace, workspace
+from msm.results.rows import Results
 from msm.store import ObjectNotFound, ObjectStore, open_store
 
 

@@ -13,11 +13,11 @@ from datetime import timedelta
 from msm.clock import Clock
 from msm.local.accept import Accepted
 from msm.local.executor import Executor
-from msm.local.findings import find
 from msm.local.process import Launcher, sweep
 from msm.local.records import load_results, load_status
-from msm.local.results import Results
 from msm.local.status import Phase, RunStatus, State
+from msm.results.findings import find
+from msm.results.rows import Results
 from msm.store import ObjectStore
 from msm.store.artifacts import Manifest
 from msm.store.config import VARIABLES
@@ -128,7 +128,7 @@ def _store_environ(accepted: Accepted) -> dict[str, str]:
 
 def keep_results(accepted: Accepted, status: RunStatus) -> Results:
     """Compute the results from the evaluations' artifacts and keep them with the run."""
-    results = find(accepted.run, accepted.plan, accepted.store, accepted.workspace.cache, status)
+    results = find(accepted.run, accepted.plan, accepted.store, accepted.workspace.cache, status.rows)
     save(accepted.store, accepted.uid, "results", results)
     return results
 

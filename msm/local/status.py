@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from msm.api.base import Record
 from msm.plan import Plan, Stage
+from msm.results.rows import StageRow
 
 
 class State(StrEnum):
@@ -97,6 +98,11 @@ class RunStatus(Record):
         weights = [WEIGHT.get(s.kind, 1) for s in self.stages]
         shares = [100.0 if s.state in (State.DONE, State.NOT_NEEDED) else s.percentage for s in self.stages]
         return sum(w * p for w, p in zip(weights, shares, strict=True)) / max(1, sum(weights))
+
+    @property
+    def rows(self) -> tuple[StageRow, ...]:
+        """The stages as results show them."""
+        return tuple(StageRow(name=s.name, kind=s.kind, state=s.state, reused=s.reused, seconds=round(s.seconds, 1)) for s in self.stages)
 
 
 WEIGHT = {"midtrain": 20, "finetune": 15, "evaluate": 15, "demonstrate": 4, "fetch": 4}

@@ -10,9 +10,9 @@ from typer.testing import CliRunner, Result
 
 from msm.api import MSMRun, parse_run
 from msm.cli.main import app
-from msm.local.results import ArmRow, EffectRow, Results, StageRow
 from msm.local.status import Phase, RunStatus, StageStatus, State, initial
 from msm.plan import Plan
+from msm.results.rows import ArmRow, EffectRow, Results, StageRow
 from msm.store import ObjectStore, StoreConfig, open_store
 from tests.runs import example, plan
 

@@ -2,7 +2,7 @@ import json
 
 from msm.cli.result_tables import result_tables, results_document
 from msm.cli.screen import Screen, finite
-from msm.local.results import Results
+from msm.results.rows import Results
 from tests.unit.cli.kept import Kept, msm, some_results
 
 EFFECT_KEYS = ["metric", "arm", "versus", "estimate", "low", "high", "confidence", "seeds", "items"]

@@ -1,7 +1,7 @@
 """From score files to results: which model was which arm, effects against controls, warnings in plain words.
 
-Neighbours: `msm.evals.effects` compares, `session` keeps the outcome. Pure but for reading artifacts from the store. Invariant: a number in
-the results is recomputed from committed artifacts, never carried over.
+Neighbours: `msm.evals.effects` compares, the executor's session keeps the outcome. Pure but for reading artifacts from the store.
+Invariant: a number in the results is recomputed from committed artifacts, never carried over.
 """
 
 import json
@@ -15,11 +15,10 @@ from msm.evals.conclusion import conclude
 from msm.evals.effects import SummaryRow, find_effects, summarise
 from msm.evals.scores import ItemScore, read_scores
 from msm.evals.statistics import Effect
-from msm.local.results import ArmRow, EffectRow, Results, StageRow
-from msm.local.status import RunStatus
 from msm.plan import Plan, StageRef
 from msm.plan.decide import stale
 from msm.plan.kinds import TRAINING
+from msm.results.rows import ArmRow, EffectRow, Results, StageRow
 from msm.store import ObjectStore
 from msm.store.artifacts import Manifest, materialise, read_manifest
 from msm.train.counting import warn_few_updates
@@ -30,14 +29,14 @@ Scores = dict[int, dict[str, Sequence[ItemScore]]]
 """seed -> arm -> scores."""
 
 
-def find(run: MSMRun, plan: Plan, store: ObjectStore, cache: Path, status: RunStatus) -> Results:
+def find(run: MSMRun, plan: Plan, store: ObjectStore, cache: Path, stages: tuple[StageRow, ...]) -> Results:
     """Everything that a finished run says."""
     artifact = opener(store, cache)
     effects: list[Effect] = []
     sentences: list[str] = []
     arms: list[ArmRow] = []
-    for evaluation, stages in plan.evaluations.items():
-        scores = {seed: _scores_of(plan, artifact, ref, seed) for seed, ref in stages}
+    for evaluation, refs in plan.evaluations.items():
+        scores = {seed: _scores_of(plan, artifact, ref, seed) for seed, ref in refs}
         found = find_effects(evaluation, run.spec.arms, scores)
         effects += found
         sentences.append(conclude(found, run.spec.arms))
@@ -45,9 +44,7 @@ def find(run: MSMRun, plan: Plan, store: ObjectStore, cache: Path, status: RunSt
     return Results(
         run=plan.run,
         effects=tuple(_effect_row(effect) for effect in effects),
-        stages=tuple(
-            StageRow(name=s.name, kind=s.kind, state=s.state, reused=s.reused, seconds=round(s.seconds, 1)) for s in status.stages
-        ),
+        stages=stages,
         arms=tuple(arms),
         sentence=" ".join(sentences),
         warnings=tuple(_warnings(run, plan, store, artifact)),

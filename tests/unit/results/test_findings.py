@@ -1,8 +1,8 @@
 from pathlib import Path
 
 from msm.clock import SystemClock
-from msm.local.findings import stale_warnings
 from msm.plan import Stage
+from msm.results.findings import stale_warnings
 from msm.store import ObjectStore, StoreConfig, open_store
 from msm.store.artifacts import begin_attempt, read_manifest
 from msm.store.manifest import Manifest

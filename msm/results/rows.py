@@ -1,6 +1,6 @@
 """What a run found: arms side by side, effects with intervals, and a sentence that says what they mean.
 
-Neighbours: `session` computes it from the evaluations' artifacts, `cli` prints it, tracking projects it. Belongs to the run, since it
+Neighbours: `findings` computes it from the evaluations' artifacts, `cli` prints it, tracking projects it. Belongs to the run, since it
 carries names; recomputed from the store at any time. Cost: reading the score files, then a bootstrap of milliseconds.
 """
 
