@@ -139,6 +139,19 @@ def models(
 
 
 @app.command(cls=Command)
+def mirror(
+    file: File,
+    to: Annotated[str, typer.Option("--to", metavar="URI", help="file:///directory or s3://bucket/prefix.", show_default=False)],
+    as_json: AsJson = False,
+) -> None:
+    """Copy every remote input of a run, for a network without the outside; MSM_MIRROR=URI reads them there."""
+    from msm.cli import mirroring
+    from msm.cli.screen import process_screen
+
+    mirroring.mirror(file, to, process_screen(as_json), os.environ, Path.cwd())
+
+
+@app.command(cls=Command)
 def gc(
     grace: Annotated[str, typer.Option("--grace", metavar="DURATION", help="Keep what is younger.")] = "24h",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,

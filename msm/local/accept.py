@@ -19,9 +19,9 @@ from msm.plan import Plan, Resolution, plan_run
 from msm.plan.fingerprint import digest
 from msm.resolve.addresses import File, parse
 from msm.resolve.inputs import Keep, local_identity
-from msm.resolve.outside import local_clients
 from msm.resolve.run import resolve_run
-from msm.store import ObjectNotFound, ObjectStore, StoreConfig, open_store
+from msm.stages.outside import process_clients
+from msm.store import ObjectNotFound, ObjectStore, open_store
 from msm.store.blobs import put_blob
 from msm.train.precision import detect_precision, read_cpuinfo
 
@@ -140,13 +140,8 @@ def _refuse_cluster_fields(run: MSMRun) -> None:
 
 
 def _resolve(run: MSMRun, base: Path, keep: Keep, space: Workspace, environ: Mapping[str, str]) -> Resolution:
-    clients = local_clients(space.cache / "downloads", _buckets(space.store_config(run, environ)), environ.get("MLFLOW_TRACKING_URI"))
+    clients = process_clients(space.cache, space.store_config(run, environ), environ)
     return resolve_run(run, base, clients, keep, _precision(run))
-
-
-def _buckets(config: StoreConfig) -> Callable[[str], ObjectStore]:
-    """Buckets of the run's own S3 server by name, for inputs that lie beside the store."""
-    return lambda name: open_store(replace(config, uri=f"s3://{name}"))
 
 
 def _precision(run: MSMRun) -> Literal["float32", "bfloat16"]:
