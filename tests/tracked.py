@@ -8,7 +8,7 @@ from typing import Any
 
 from msm.api import MSMRun, parse_run
 from msm.plan import Plan, Stage, plan_run
-from msm.store.artifacts import begin_attempt, read_manifest
+from msm.store.artifacts import TIMES_FILE, begin_attempt, read_manifest
 from msm.store.objects import ObjectStore
 from msm.tracking import Snapshot
 from tests.runs import example, resolution
@@ -52,6 +52,8 @@ def commit(store: ObjectStore, stage: Stage, clock: TickingClock, steps: int = S
     attempt = begin_attempt(store, stage.kind, stage.fingerprint, clock)
     for name, data in _files(stage, steps).items():
         attempt.put_bytes(name, data)
+    times = [{"step": i, "tokensPerSecond": 100.0 + i} for i in range(1, steps + 1)]
+    attempt.put_beside(TIMES_FILE, "".join(json.dumps(r) + "\n" for r in times).encode())
     inputs = {
         role: [m.ref for ref in refs if (m := read_manifest(store, ref.kind, ref.fingerprint))] for role, refs in stage.inputs.items()
     }
@@ -60,7 +62,7 @@ def commit(store: ObjectStore, stage: Stage, clock: TickingClock, steps: int = S
 
 def _files(stage: Stage, steps: int) -> dict[str, bytes]:
     if stage.kind in ("midtrain", "finetune"):
-        rows = [{"step": i, "totalSteps": steps, "loss": 3.0 - i / steps, "tokensPerSecond": 100.0 + i} for i in range(1, steps + 1)]
+        rows = [{"step": i, "totalSteps": steps, "loss": 3.0 - i / steps} for i in range(1, steps + 1)]
         return {"adapter_model.safetensors": stage.name.encode(), "metrics.jsonl": "".join(json.dumps(r) + "\n" for r in rows).encode()}
     return {"rows.jsonl": stage.name.encode()}
 

@@ -1,8 +1,8 @@
 """The files of the evaluate stage's artifact.
 
 Neighbour: the evaluate stage calls `write_artifact` with the models' fingerprints as labels; `scores.read_scores` reads one back. Files:
-`scores.jsonl` (a line for each model and item), `health.json` ({model: rates and samples}), `summary.json` ({model: speed and rows}).
-Invariant: the same scores give the same bytes, but for the speed in the summary.
+`scores.jsonl` (a line for each model and item), `health.json` ({model: rates and samples}), `summary.json` ({model: how it was
+scored, and rows}). Invariant: the same scores give the same bytes; how fast they were made is in the manifest's metrics.
 """
 
 import dataclasses
@@ -28,7 +28,7 @@ def write_artifact(directory: Path, models: Mapping[str, ModelScores]) -> None:
 def summary_of(scores: ModelScores) -> dict[str, Any]:
     """Return what summary.json says of one model."""
     rows = summarise({0: {"": scores.items}})
-    return {"itemsPerSecond": round(scores.items_per_second, 3), "exactBy": scores.exact_by, "rows": [row_json(row) for row in rows]}
+    return {"exactBy": scores.exact_by, "rows": [row_json(row) for row in rows]}
 
 
 def row_json(row: SummaryRow) -> dict[str, Any]:

@@ -21,9 +21,9 @@ VERSIONS: Final[dict[str, int]] = {
     WRITE: 1,
     CURATE: 1,
     DEMONSTRATE: 1,
-    MIDTRAIN: 1,
-    FINETUNE: 1,
-    EVALUATE: 1,
+    MIDTRAIN: 2,
+    FINETUNE: 2,
+    EVALUATE: 2,
 }
 """Current version of each kind."""
 

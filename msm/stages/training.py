@@ -15,10 +15,12 @@ from pydantic import JsonValue
 from msm.errors import MSMError, Preempted, UserError
 from msm.stages.context import Context, Result
 from msm.stages.params import integer, mapping, number, optional_integer, text
+from msm.store.artifacts import TIMES_FILE
 from msm.store.checkpoints import prune, restore_newest, save_checkpoint
 from msm.train.job import Full, Lora, TrainJob
 from msm.train.launch import run_training
-from msm.train.outcome import StepReport, TrainOutcome
+from msm.train.outcome import StepReport, TrainOutcome, WorkFiles
+from msm.train.timing import read_reports, timing, totals
 
 log = logging.getLogger(__name__)
 
@@ -32,15 +34,22 @@ def train(context: Context, stage: Literal["midtrain", "finetune"]) -> Result:
     job = _job(context, stage, _resume(context))
     outcome = run_training(job, _reporter(context), _saver(context), context.stop, max(1.0, context.grace - 15))
     _raise_unless_done(outcome)
-    return Result(_measured(context.out))
+    reports = read_reports(WorkFiles(job.work).progress)
+    context.attempt.put_beside(TIMES_FILE, "".join(json.dumps(timing(report)) + "\n" for report in reports).encode())
+    return Result({**_measured(context.out), **totals(reports), **_resources(job)})
 
 
 def _measured(out: Path) -> dict[str, float]:
-    """The manifest's metrics of a finished training."""
+    """What a finished training learned from and reached."""
     summary = json.loads((out / "training.json").read_text(encoding="utf-8"))
     losses = summary["losses"][-20:]
-    whole = {name: float(summary[name]) for name in ("updates", "tokens", "targetTokens", "tokensPerSecond", "seconds")}
+    whole = {name: float(summary[name]) for name in ("updates", "tokens", "targetTokens")}
     return {**whole, "loss": sum(losses) / len(losses), "packingFill": summary["packing"]["fill"]}
+
+
+def _resources(job: TrainJob) -> dict[str, float]:
+    """What it ran on; in no digest, since it may change results by rounding only."""
+    return {"processes": float(job.processes), "microBatchRows": float(job.microBatchRows), "zeroStage": float(job.zeroStage)}
 
 
 def _resume(context: Context) -> Path | None:

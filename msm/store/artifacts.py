@@ -20,6 +20,8 @@ from msm.store.progress import PROGRESS_FILE, Progress
 RESERVED = ("blobs", "runs", "probe")
 """First parts of keys that are not stage kinds."""
 LOG_FILE = "log.txt"
+TIMES_FILE = "times.jsonl"
+"""Rows of what the clock said: lies beside the artifact, because it differs between equal ones."""
 VERIFIED_FILE = ".verified.json"
 
 __all__ = ["ArtifactRef", "Attempt", "FileEntry", "Manifest", "begin_attempt", "materialise", "open_attempt", "read_manifest"]
@@ -100,6 +102,10 @@ class Attempt:
     def retire(self, last: Progress) -> None:
         """Say that no further heartbeat comes, so that the next owner need not wait three beats. For every end but a commit."""
         self.write_progress(last.model_copy(update={"ended": True, "heartbeat": self._clock.now()}))
+
+    def put_beside(self, name: str, data: bytes) -> None:
+        """Store bytes beside the artifact: kept and collected with it, but in no digest."""
+        self.store.put(check_key(self.prefix + name), data)
 
     def put_log(self, source: Path) -> None:
         """Store or replace the attempt's log, which lies beside the artifact and is not part of it."""

@@ -82,6 +82,10 @@ class Manifest(Record):
         """The store key of one of its files."""
         return f"{self.kind}/{self.fingerprint}/attempts/{self.attempt}/files/{path}"
 
+    def beside(self, name: str) -> str:
+        """The store key of what its attempt left beside the files; there is no digest for it, and it may be absent."""
+        return f"{self.kind}/{self.fingerprint}/attempts/{self.attempt}/{name}"
+
 
 def damaged(key: str, error: ValidationError) -> IntegrityError:
     """The error for a manifest that cannot be read; names the first thing wrong with it."""

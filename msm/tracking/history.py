@@ -1,8 +1,8 @@
 """The curves of training: each point once, live while a stage runs and whole when it is committed.
 
-Talks to MLflow. Neighbours: `project` calls it; training artifacts hold `metrics.jsonl`. Invariant: a (metric, step) that MLflow has is not
-written again, whichever attempt measured it first. Cost: of a committed stage one look at what is there, then one write per 1000 points,
-then nothing ever again (tag `msm.history`); of a live stage only the new points.
+Talks to MLflow. Neighbours: `project` calls it; training artifacts hold `metrics.jsonl` and have `times.jsonl` beside them. Invariant: a
+(metric, step) that MLflow has is not written again, whichever attempt measured it first. Cost: of a committed stage one look at what is
+there, then one write per 1000 points, then nothing ever again (tag `msm.history`); of a live stage only the new points.
 """
 
 import hashlib
@@ -12,8 +12,9 @@ from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 
 from msm.errors import IntegrityError
+from msm.store.artifacts import TIMES_FILE
 from msm.store.manifest import Manifest
-from msm.store.objects import ObjectStore
+from msm.store.objects import ObjectNotFound, ObjectStore
 from msm.tracking.client import Client
 from msm.tracking.desired import Tag, fitting, milliseconds
 from msm.tracking.runs import Upserted, pieces
@@ -71,12 +72,26 @@ def log_committed(client: Client, run: Upserted, manifest: Manifest, store: Obje
     """
     if FILE not in manifest.files or run.tags.get(Tag.HISTORY) == manifest.content_digest:
         return 0
-    rows = read_history(store, manifest.key(FILE), manifest.files[FILE].sha256)
+    rows = with_times(read_history(store, manifest.key(FILE), manifest.files[FILE].sha256), read_times(store, manifest.beside(TIMES_FILE)))
     known: Mapping[str, set[int]] = {} if run.created else _known(client, run, rows)
     wanted = points(rows, milliseconds(manifest.started), milliseconds(manifest.ended))
     logged = _log(client, run, [p for p in wanted if p.step not in known.get(p.key, ())])
     client.set_tag(run.run_id, Tag.HISTORY, manifest.content_digest)
     return logged
+
+
+def with_times(rows: Sequence[Row], times: Mapping[int, Row]) -> list[dict[str, float]]:
+    """Rows with what the clock said of their steps."""
+    return [{**row, **times.get(int(row["step"]), {})} for row in rows]
+
+
+def read_times(store: ObjectStore, key: str) -> dict[int, Row]:
+    """What `times.jsonl` says of each step; nothing when there is none or it is damaged, since it has no digest and decides nothing."""
+    try:
+        rows = [json.loads(line) for line in store.get(key).splitlines() if line.strip()]
+    except (ObjectNotFound, ValueError):
+        return {}
+    return {row["step"]: row for row in rows if isinstance(row, dict) and isinstance(row.get("step"), int)}
 
 
 def read_history(store: ObjectStore, key: str, sha256: str) -> list[dict[str, float]]:

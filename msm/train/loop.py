@@ -111,13 +111,14 @@ class Speed:
     """Time between reports."""
 
     last: float = field(default_factory=time.perf_counter)
+    hour: Callable[[], float] = time.time
 
     def report(self, step: int, total: int, update: Update, rate: float) -> StepReport:
         """The report of an update that has just ended."""
         now = time.perf_counter()
         seconds, self.last = now - self.last, now
         speed = update.tokens / seconds if seconds else None
-        return StepReport(step, total, update.loss, rate, update.gradient_norm, update.tokens, speed, seconds)
+        return StepReport(step, total, update.loss, rate, update.gradient_norm, update.tokens, speed, seconds, self.hour())
 
 
 @dataclass(slots=True)

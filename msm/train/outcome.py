@@ -14,7 +14,10 @@ OutcomeKind = Literal["done", "preempted", "user_error", "fault"]
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """One update, summed over ranks. `loss`: nats per target token; `tokensPerSecond`: without padding. Step 0 means: about to start."""
+    """One update, summed over ranks. `loss`: nats per target token; `tokensPerSecond`: without padding. Step 0 means: about to start.
+
+    `seconds` is what the update took, `time` when it ended (seconds since 1970).
+    """
 
     step: int
     totalSteps: int
@@ -24,6 +27,7 @@ class StepReport:
     tokens: int = 0
     tokensPerSecond: float | None = None
     seconds: float = 0.0
+    time: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,11 @@
 """What a training leaves: an adapter in PEFT's format or a whole model directory, `training.json` and `metrics.jsonl`.
 
-Neighbours: `worker` calls it on rank 0 when the last update is done; `stages` commits the directory. Invariants: written beside
-and renamed when whole; no path of this machine in any file; only finite float32 weights in safetensors. torch process only.
+Neighbours: `worker` calls it on rank 0 when the last update is done; `stages` commits the directory, and keeps beside it what depends on
+the clock (`timing`). Invariants: written beside and renamed when whole; no path of this machine, no time and no speed in any file, so
+that equal trainings leave equal bytes; only finite float32 weights in safetensors. torch process only.
 """
 
 import json
-import platform
-from importlib.metadata import version
 from pathlib import Path
 from shutil import copyfile, rmtree
 from typing import Any
@@ -20,6 +19,7 @@ from msm.train.counting import warn_few_updates
 from msm.train.job import Lora, TrainJob
 from msm.train.model import Trainee, adapter_state
 from msm.train.outcome import WorkFiles, write_json
+from msm.train.timing import lasting, read_reports
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -29,7 +29,6 @@ TOKENIZER_FILES = (
     "chat_template.jinja",
     "generation_config.json",
 )
-PACKAGES = ("torch", "transformers", "peft", "deepspeed", "tokenizers", "safetensors")
 
 
 def write_output(job: TrainJob, trainee: Trainee, corpus: PackedCorpus, updates: int) -> None:
@@ -43,7 +42,7 @@ def write_output(job: TrainJob, trainee: Trainee, corpus: PackedCorpus, updates:
     partial.mkdir(parents=True)
     write = _write_adapter if isinstance(job.method, Lora) else _write_model
     write(job, trainee, partial)
-    reports = _reports(WorkFiles(job.work).progress)
+    reports = [lasting(report) for report in read_reports(WorkFiles(job.work).progress)]
     (partial / "metrics.jsonl").write_text("".join(json.dumps(report) + "\n" for report in reports), encoding="utf-8")
     write_json(partial / "training.json", summarise(job, corpus, reports, updates))
     for entry in partial.iterdir():
@@ -52,9 +51,7 @@ def write_output(job: TrainJob, trainee: Trainee, corpus: PackedCorpus, updates:
 
 
 def summarise(job: TrainJob, corpus: PackedCorpus, reports: list[dict[str, Any]], updates: int) -> dict[str, Any]:
-    """The contents of `training.json`. Speed leaves the first update out, which pays for warm-up."""
-    seconds = sum(report["seconds"] for report in reports)
-    steady = reports[1:] or reports
+    """The contents of `training.json`."""
     warning = warn_few_updates(updates, job.stage)
     return {
         "stage": job.stage,
@@ -66,12 +63,8 @@ def summarise(job: TrainJob, corpus: PackedCorpus, reports: list[dict[str, Any]]
         "tokens": corpus.tokens * job.epochs,
         "targetTokens": sum(piece.targets for piece in corpus.pieces) * job.epochs,
         "packing": {"rows": len(corpus.rows), "fill": corpus.fill},
-        "seconds": seconds,
-        "tokensPerSecond": sum(report["tokens"] for report in steady) / max(sum(report["seconds"] for report in steady), 1e-9),
         "losses": [report["loss"] for report in reports],
         "warnings": [warning] if warning else [],
-        "resources": {"processes": job.processes, "microBatchRows": job.microBatchRows, "zeroStage": job.zeroStage},
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
     }
 
 
@@ -88,8 +81,3 @@ def _write_model(job: TrainJob, trainee: Trainee, directory: Path) -> None:
     for name in TOKENIZER_FILES:
         if (job.model / name).is_file():
             copyfile(job.model / name, directory / name)
-
-
-def _reports(progress: Path) -> list[dict[str, Any]]:
-    reports = [json.loads(line) for line in progress.read_text(encoding="utf-8").splitlines()]
-    return [report for report in reports if report["step"]]

@@ -57,10 +57,10 @@ def test_fingerprints_of_the_example_are_what_they_were() -> None:
 GOLDEN = {
     "curate": "c808391838d911f7",
     "demonstrate": "55e8e436aa900601",
-    "evaluate": "5cbaed321f2f2bd0",
+    "evaluate": "a557501e8faa72cd",
     "fetch": "f20d619f4a43f7c3",
-    "finetune": "c58c5299918b4953",
-    "midtrain": "878b3dc114df7cac",
+    "finetune": "78108cd64b72ee91",
+    "midtrain": "1b32a98ce9323877",
     "outline": "b0b1d41b0221c27d",
     "write": "4ea96002a29f7120",
 }
