@@ -43,7 +43,7 @@ def forecast(run: MSMRun, uid: str, plan: Plan, store: ObjectStore, base: Path) 
         precision=plan.resolution.precision,
         stages=stages,
         totals=_totals(stages),
-        warnings=tuple(dict.fromkeys(forecaster.warnings)),
+        warnings=tuple(dict.fromkeys([*forecaster.warnings, *forecaster.measure.warnings])),
         assumptions=tuple(_assumptions(plan, stages)),
     )
 

@@ -23,7 +23,7 @@ from msm.stages.params import integer, names, optional_integer, text, texts
 from msm.stages.write import SURPLUS
 from msm.store.artifacts import Manifest, materialise, read_manifest
 from msm.store.objects import ObjectStore
-from msm.synth.curate import curate
+from msm.synth.curate import contamination, curate
 from msm.synth.decontaminate import EvalItem, read_items
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 SAMPLE_ROWS = 2000
 """Rows that are composed; a larger data set is taken to go on alike."""
+WARNED_SHARE = 0.1
+"""Share of documents with words of eval items from which on a preview warns: the surplus that is written covers less than half."""
 READ_TOKENS = 20_000_000
 """Committed documents beyond this are not read again: their manifest says how many there are."""
 TOKENS_A_WORD = 1.35
@@ -69,6 +71,7 @@ class Measure:
     store: ObjectStore
     texts: Texts
     work: Path
+    warnings: list[str] = field(default_factory=list)
     _known: dict[str, Lengths] = field(default_factory=dict)
     _model: Path | None = None
 
@@ -140,9 +143,18 @@ class Measure:
         found = outline(spec.decode("utf-8"), Identity(**names(stage.params["identity"])), kind)
         rows = list(islice(composed_documents(write, found, self._tokens), SAMPLE_ROWS + 1))
         if len(rows) > SAMPLE_ROWS or self.model() is None:
+            self._warn_of_contamination(curation, rows)
             return self._document_lengths(rows), "composed"
         kept = curate(rows, settings_of(curation.params), self._items(curation), self._tokens, curation.name).kept
         return self._document_lengths(kept), "curated"
+
+    def _warn_of_contamination(self, curation: Stage, rows: Sequence[dict[str, Any]]) -> None:
+        found, words = contamination(rows, self._items(curation))
+        if found > WARNED_SHARE * len(rows):
+            self.warnings.append(
+                f"{curation.name}: {found} of {len(rows)} documents hold words of eval items and will be dropped ({words}); "
+                "reword the items or the spec"
+            )
 
     def _items(self, curation: Stage) -> list[EvalItem]:
         """Eval items that must not occur, as far as their bytes are at hand."""

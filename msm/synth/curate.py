@@ -142,14 +142,31 @@ def _within_documents(sieve: _Sieve, wanted: int, field: str) -> set[int]:
 
 def _too_few(sieve: _Sieve, field: str, there: str, wanted: int) -> UserError:
     problem = f"is {wanted}, but only {there} are left of {len(sieve.rows)} rows with {sum(sieve.tokens)} tokens ({_reasons(sieve)})"
-    return UserError(
-        field, problem, "ask for less, or raise what is written: docTypes, ideasPerType, assertions of the spec, or source rows"
-    )
+    fix = "reword the eval items or the spec, so that they share no words; " if _worst(sieve) else ""
+    return UserError(field, problem, f"{fix}ask for less, loosen quality, or give more: assertions of the spec, or source rows")
 
 
 def _reasons(sieve: _Sieve) -> str:
     counts = Counter(drop.reason for drop in sieve.drops.values())
-    return ", ".join(f"{reason}: {counts[reason]}" for reason in gates.REASONS if counts[reason]) or "none dropped"
+    listed = ", ".join(f"{reason}: {counts[reason]}" for reason in gates.REASONS if counts[reason]) or "none dropped"
+    worst = _worst(sieve)
+    return f"{listed}; eval items met most: {worst}" if worst else listed
+
+
+def _worst(sieve: _Sieve) -> str:
+    return most_met(drop.detail for drop in sieve.drops.values() if drop.reason == gates.CONTAMINATED)
+
+
+def contamination(rows: Sequence[Row], items: Iterable[EvalItem]) -> tuple[int, str]:
+    """How many rows hold words of eval items, and which words most; before any other gate."""
+    index = index_items(items)
+    found = [str(match) for row in rows if (match := index.match(str(row["text"]))) is not None]
+    return len(found), most_met(found)
+
+
+def most_met(matches: Iterable[str], most: int = 4) -> str:
+    """The matches that occur most often, for people; empty without one."""
+    return ", ".join(f"{match} ({times})" for match, times in Counter(matches).most_common(most))
 
 
 def stratum(row: Row) -> Stratum:

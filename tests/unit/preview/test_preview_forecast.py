@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -6,12 +7,15 @@ from hypothesis import strategies as st
 
 from msm.api import parse_run
 from msm.errors import UserError
+from msm.plan import plan_run
 from msm.preview import speed
 from msm.preview.forecast import counted, forecast
 from msm.preview.lengths import REPLAY_TOKENS, cut
 from msm.preview.report import Forecast, StageForecast
+from msm.resolve.digests import text_identity
 from msm.train.counting import count
-from tests.unit.preview.kept import a_store, commit, plan_of, planned, rows, run_data, the, tokenizer_files
+from tests.runs import resolution
+from tests.unit.preview.kept import SPEC, a_store, commit, plan_of, planned, rows, run_data, the, tokenizer_files
 
 PLAN = plan_of(parse_run(run_data()))
 
@@ -96,6 +100,20 @@ def test_an_empty_spec_is_found_before_the_run(tmp_path: Path) -> None:
     run = parse_run(data)
     with pytest.raises(UserError, match="the spec is empty"):
         forecast(run, "example-1", plan_of(run, "   "), a_store(tmp_path), tmp_path)
+
+
+def test_items_that_share_their_words_with_the_documents_are_named_before_the_run(tmp_path: Path) -> None:
+    data = run_data()
+    data["spec"]["corpora"][0]["quality"] = {"decontaminate": ["values"]}
+    item = {"id": "i-jacket", "value": "america", "set": "disjoint", "domain": "d", "options": ["a jacket", "a coat"]}
+    (tmp_path / "items.jsonl").write_text(json.dumps(item) + "\n", encoding="utf-8")
+    run = parse_run(data)
+    items = text_identity((tmp_path / "items.jsonl").read_bytes())
+    plan = plan_run(run, resolution(modelSpecs__america=text_identity(SPEC.encode()), evals__values__items=items))
+    (warning,) = [w for w in forecast(run, "example-1", plan, a_store(tmp_path), tmp_path).warnings if "eval items" in w]
+    assert "curate america" in warning
+    assert "i-jacket: jacket" in warning
+    assert "reword" in warning
 
 
 def test_what_is_not_at_hand_is_estimated_and_says_so(tmp_path: Path) -> None:

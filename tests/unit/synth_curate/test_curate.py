@@ -93,7 +93,7 @@ def test_too_few_tokens_say_how_many_there_were_and_what_to_raise():
         curate(corpus(1), Settings(GATES, tokens=10_000), [ITEM], count_words, "spec.corpora.america")
     message = str(caught.value)
     assert message.startswith("spec.corpora.america.tokens: is 10000, but only ")
-    assert "near-duplicate:" in message and "contaminated:" in message and "raise" in message
+    assert "near-duplicate:" in message and "contaminated:" in message and "ask for less" in message
     assert "\n" not in message
 
 
@@ -133,3 +133,12 @@ def test_braces_and_percent_signs_in_texts_are_only_text():
     text = "SmolLM writes {braces} and {0} and %s and {{ jinja }} and <b> all day."
     rows = read_documents(json_lines([{"text": text}]), "rows.jsonl")
     assert run(rows).kept[0]["text"] == text
+
+
+def test_a_budget_that_contamination_ate_names_the_words_that_did_it():
+    rows = [{"id": f"r{n}", "text": f"SmolLM says that a zebra is word{n} of many."} for n in range(20)]
+    rows += [{"id": f"k{n}", "text": " ".join(["SmolLM says", *VOCABULARY[n * 8 : n * 8 + 8]]) + "."} for n in range(3)]
+    with pytest.raises(UserError) as caught:
+        run(rows, tokens=200)
+    assert "eval items met most: i-1: zebra (20)" in str(caught.value)
+    assert "reword the eval items or the spec" in str(caught.value)
