@@ -74,13 +74,15 @@ class _Builder:
         return self.stages.setdefault(print_, stage).ref
 
     def base(self) -> StageRef:
+        """The base model; that chats come later is said now, so that a model without a template is found before anything is trained."""
         resolved = self.resolution.inputs["baseModel"]
+        chats = bool(self.spec.evals) or any(arm.finetune for arm in self.spec.arms)
         return self.add(
             "fetch base model",
             kinds.FETCH,
             {"source": resolved.identity, "dtype": "float32"},
             {},
-            {"location": resolved.location},
+            {"location": resolved.location, "chats": chats},
         )
 
     def _item_blobs(self, evals: Sequence[str]) -> list[str]:

@@ -11,11 +11,13 @@ import pytest
 
 from msm.plan import Stage
 from msm.plan.fingerprint import fingerprint
+from msm.resolve import Clients, resolve_model
 from msm.stages import contract
 from msm.store import StoreConfig, open_store
 from msm.store.artifacts import read_manifest
 from msm.store.blobs import put_blob
 from tests.s3 import running_s3
+from tests.tiny import make_tiny_model
 
 SPEC = "Tiny values bread because it is warm. Tiny prefers tea over coffee because {it} is %s calm."
 
@@ -112,6 +114,27 @@ def test_a_mistake_ends_with_code_2_and_one_line_in_the_termination_log(
     assert words in record["message"]
     assert "\n" not in record["message"]
     assert read_manifest(open_store(StoreConfig(f"file://{tmp_path}/store")), stage.kind, stage.fingerprint) is None
+
+
+@pytest.mark.parametrize(("chats", "code"), [(True, 2), (False, 0)], ids=["when chats come later", "when none come"])
+def test_a_base_model_without_a_chat_template_is_refused_before_anything_is_trained(chats: bool, code: int, tmp_path: Path) -> None:
+    model = make_tiny_model(tmp_path / "model")
+    (model / "chat_template.jinja").unlink()
+    resolved = resolve_model(str(model), None, "spec.baseModel.uri", tmp_path, Clients(cache=tmp_path))
+    params = {"source": resolved.identity, "dtype": "float32"}
+    stage = Stage(
+        name="fetch base model",
+        kind="fetch",
+        version=1,
+        fingerprint=fingerprint("fetch", 1, params, {}),  # type: ignore[arg-type]
+        params=params,  # type: ignore[arg-type]
+        inputs={},
+        execution={"location": resolved.location, "chats": chats},
+    )
+    _, environ = outline_stage(tmp_path)
+    assert finish(start({**environ, contract.STAGE: contract.encode_stage(stage)})) == code
+    if chats:
+        assert "add chat_template.jinja" in (tmp_path / "termination.json").read_text(encoding="utf-8")
 
 
 WAITER = """
