@@ -6,6 +6,7 @@ from pathlib import Path
 
 from msm.api.schema import json_schema, reference_markdown
 from msm.cli.reference import cli_markdown
+from msm.report import schema as report
 
 REFERENCE = Path(__file__).parent / "reference"
 
@@ -15,6 +16,7 @@ def pages() -> dict[Path, str]:
     return {
         REFERENCE / "msmrun.schema.json": json.dumps(json_schema(), indent=1, ensure_ascii=False) + "\n",
         REFERENCE / "msmrun.md": reference_markdown(),
+        REFERENCE / "report.schema.json": json.dumps(report.json_schema(), indent=1, ensure_ascii=False) + "\n",
         REFERENCE / "cli.md": cli_markdown(),
     }
 

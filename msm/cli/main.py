@@ -127,6 +127,20 @@ def results(target: Target, as_json: AsJson = False) -> None:
 
 
 @app.command(cls=Command)
+def report(
+    target: Target,
+    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="DIR", help="Where to write it.", show_default=False)] = None,
+    is_opened: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a run's report: one page, its data, a card for each model. Works while the run is unfinished."""
+    from msm.cli import reporting
+    from msm.cli.screen import process_screen
+
+    reporting.report_run(target, out, is_opened, process_screen(as_json), os.environ, Path.cwd())
+
+
+@app.command(cls=Command)
 def models(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="A registered model, or a run file; none lists all.")] = None,
     as_json: AsJson = False,

@@ -28,6 +28,10 @@ class Workspace:
         """Working directories of attempts; each is removed when its attempt ends."""
         return self.root / "scratch"
 
+    def report(self, uid: str) -> Path:
+        """Directory of a run's report, a copy of what the store keeps."""
+        return self.root / "runs" / uid
+
     @property
     def default_store(self) -> str:
         """URI of the store of runs that name none."""

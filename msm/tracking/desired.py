@@ -52,6 +52,8 @@ class Tag:
     """Content digest whose metric history is completely logged."""
     RESULTS = "msm.results"
     """Digest of the results.json that is stored with the run."""
+    REPORT = "msm.report"
+    """Digest of the report that is stored with the run."""
     CANDIDATE = "msm.candidate"
     """Version to which this run has moved the alias, once."""
 

@@ -2,7 +2,7 @@
 
 Talks to MLflow. Neighbours: `desired`, `runs`, `history`, `registry` do the parts; `projector` calls it while a run goes on, `sync` by
 hand. Invariant: a projection of an unchanged snapshot changes nothing; a projection that broke off half-way is completed by the next.
-Order: runs, curves, versions, alias, results.json last, because only the artifact store may need what the client lacks.
+Order: runs, curves, versions, alias, results.json and the report last, because only the artifact store may need what the client lacks.
 """
 
 import json
@@ -17,6 +17,7 @@ from msm.tracking import history, registry
 from msm.tracking.client import Client, one_line
 from msm.tracking.config import TrackingConfig
 from msm.tracking.desired import PARENT, RunRecord, Tag, desired_runs, milliseconds
+from msm.tracking.reports import show_report
 from msm.tracking.runs import Upserted, end_abandoned, ensure_experiment, find_runs, upsert_run
 from msm.tracking.snapshot import Snapshot, results_digest
 
@@ -50,6 +51,7 @@ def project(
     registered = registry.register(client, snapshot, store.uri, host, runs)
     notes += [registered.note, registry.point_candidate(client, snapshot, registered.versions, runs[PARENT])]
     notes += [_store_results(client, snapshot, runs[PARENT])]
+    notes += [show_report(client, snapshot, store, runs[PARENT], registered.versions)]
     new_runs = sum(run.created for run in runs.values())
     return Projection(len(runs), new_runs, points, len(registered.versions), registered.created, tuple(filter(None, notes)))
 

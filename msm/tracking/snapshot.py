@@ -20,6 +20,7 @@ from msm.store.artifacts import read_manifest
 from msm.store.manifest import Manifest
 from msm.store.objects import ObjectStore
 from msm.tracking.config import TrackingConfig
+from msm.tracking.index import ReportIndex
 
 VERSION = 1
 """Raised when a projection of the same run would look different; makes finished runs be projected again."""
@@ -42,6 +43,7 @@ class Snapshot:
     """A run, its plan, and what was observed; `committed` and `live` are keyed by fingerprint.
 
     `results` is what `msm results --json` prints, None until it is computed. `reused` names stages that this run found finished.
+    `report` names the files of the report that is kept with the run.
     """
 
     run: MSMRun
@@ -52,6 +54,7 @@ class Snapshot:
     results: Mapping[str, JsonValue] | None = None
     phase: Phase = "Running"
     reused: frozenset[str] = frozenset()
+    report: ReportIndex | None = None
 
     @property
     def settled(self) -> bool:
@@ -103,5 +106,6 @@ def digest(snapshot: Snapshot, config: TrackingConfig) -> str:
             "committed": {f: [m.attempt, m.content_digest] for f, m in snapshot.committed.items()},
             "live": {f: [live.attempt, len(live.rows)] for f, live in snapshot.live.items() if f not in snapshot.committed},
             "results": results_digest(snapshot.results),
+            "report": None if snapshot.report is None else snapshot.report.digest,
         }
     )

@@ -1,0 +1,67 @@
+"""`msm report`: a run as one page, made anew from what is committed.
+
+Neighbours: `msm.results` composes and keeps it. Invariant: works while a run goes on and says what is missing; only a finished run's
+report is kept in the store, where MLflow's copy comes from.
+"""
+
+import webbrowser
+from collections.abc import Mapping
+from pathlib import Path
+
+from msm.cli.screen import Screen
+from msm.cli.words import clean, some
+from msm.errors import UserError
+from msm.local.accept import read_plan
+from msm.local.records import find_run, load_status
+from msm.report.model import Report
+
+ACCEPTED = "Accepted"
+"""Phase of a run that nobody has started."""
+
+
+def report_run(target: str, out: Path | None, is_opened: bool, screen: Screen, environ: Mapping[str, str], directory: Path) -> None:
+    """Compose a run's report, write it, and keep it with the run when that is finished."""
+    from msm.results.publish import JSON, files_of, keep_report, write_report
+
+    store, uid, space, _ = find_run(target, environ, directory)
+    report = compose_report(target, environ, directory)
+    files = files_of(report)
+    page = write_report(out or space.report(uid), files)
+    if not report.missing:
+        keep_report(store, uid, report, files)
+    if screen.as_json:
+        screen.document(report.model_dump(mode="json", by_alias=True))
+    else:
+        _tell(report, page, page.with_name(JSON), screen)
+    if is_opened and not webbrowser.open(page.resolve().as_uri()):
+        screen.warn(f"no browser answers; open {page} yourself")
+
+
+def compose_report(target: str, environ: Mapping[str, str], directory: Path) -> Report:
+    """The report of the run that a command line means.
+
+    Raises:
+        UserError: there is no such run, or it was never accepted.
+    """
+    from msm.results.compose import compose
+    from msm.results.survey import survey
+
+    store, uid, space, run = find_run(target, environ, directory)
+    plan = read_plan(store, uid)
+    if plan is None:
+        raise UserError("run", f"{uid} has not been started in {store.uri}", f"`msm run {target}` starts it")
+    status = load_status(store, uid)
+    rows, phase = (status.rows, status.phase.value) if status is not None else ((), ACCEPTED)
+    return compose(survey(run, plan, store, space.cache), uid, phase, rows)
+
+
+def _tell(report: Report, page: Path, data: Path, screen: Screen) -> None:
+    screen.say(clean(report.sentence))
+    for caution in report.cautions:
+        screen.say(f"warning: {clean(caution.text)}")
+    if report.missing:
+        screen.say(f"not finished: {some(report.missing, 'stage', 'stages')} must still run")
+    screen.say(f"{'page':<10} {page}")
+    screen.say(f"{'data':<10} {data}")
+    if report.versions:
+        screen.say(f"{'cards':<10} {page.parent / 'cards'}")
