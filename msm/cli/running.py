@@ -112,7 +112,9 @@ def _tell_success(
         screen.show(*result_tables(results, screen.console().width))
         screen.say()
     tracking = tracking_config(accepted.run, accepted.workspace.root, environ)
+    page = accepted.workspace.report(accepted.uid) / "report.html"
     pairs = [
+        *([("report", str(page))] if page.is_file() else []),
         ("re-used", reuse_sentence(status)),
         ("artifacts", f"{accepted.store.uri}/ (this run: runs/{accepted.uid}/)"),
         ("MLflow", ui_command(tracking, typed("mlflow", environ, directory))),

@@ -15,13 +15,16 @@ from msm.local.accept import Accepted
 from msm.local.executor import Executor
 from msm.local.process import Launcher, sweep
 from msm.local.records import load_results, load_status
+from msm.local.reporting import publish_report
 from msm.local.status import Phase, RunStatus, State
-from msm.results.findings import find
+from msm.results.findings import results_of
 from msm.results.rows import Results
+from msm.results.survey import survey
 from msm.store import ObjectStore
 from msm.store.artifacts import Manifest
 from msm.store.config import VARIABLES
 from msm.tracking.config import TrackingConfig, tracking_config
+from msm.tracking.index import read_index
 from msm.tracking.projector import Projector, TrackingState, sync
 from msm.tracking.snapshot import LiveStage, Row, Snapshot
 
@@ -42,6 +45,7 @@ class Session:
     earlier: RunStatus | None
     status: RunStatus | None = None
     results: Results | None = None
+    note: str = ""
     rows: dict[str, dict[float, Row]] = field(default_factory=dict)
     attempts: dict[str, str] = field(default_factory=dict)
     committed: dict[str, Manifest] = field(default_factory=dict)
@@ -77,6 +81,7 @@ class Session:
             results=None if self.results is None else self.results.model_dump(mode="json", by_alias=True),
             phase="Running" if status is None else status.phase.value,
             reused=frozenset(s.fingerprint for s in stages if s.reused),
+            report=None if self.results is None else read_index(accepted.store, accepted.uid),
         )
         found = base.with_committed_of(accepted.store)
         self.committed = dict(found.committed)
@@ -93,11 +98,11 @@ def run_local(accepted: Accepted, show: Callable[[RunStatus], None], stop: threa
     try:
         status = _executor(accepted, launcher, clock, session.report, stop).run()
         if status.phase is Phase.SUCCEEDED:
-            session.results = keep_results(accepted, session.status or status)
+            session.results, session.note = keep_results(accepted, session.status or status)
     finally:
         launcher.close()
         tracking = projector.stop(TRACKING_PATIENCE)
-    return _with_note(session.status or status, tracking)
+    return _with_notes(session.status or status, session.note, tracking)
 
 
 def _executor(accepted: Accepted, launcher: Launcher, clock: Clock, report: Callable[[RunStatus], None], stop: threading.Event) -> Executor:
@@ -126,11 +131,12 @@ def _store_environ(accepted: Accepted) -> dict[str, str]:
     return {name: value for name, value in config.to_environ().items() if name not in SECRET_VARIABLES}
 
 
-def keep_results(accepted: Accepted, status: RunStatus) -> Results:
-    """Compute the results from the evaluations' artifacts and keep them with the run."""
-    results = find(accepted.run, accepted.plan, accepted.store, accepted.workspace.cache, status.rows)
+def keep_results(accepted: Accepted, status: RunStatus) -> tuple[Results, str]:
+    """Compute results and report from the committed artifacts and keep them with the run; says what of it failed, mostly nothing."""
+    seen = survey(accepted.run, accepted.plan, accepted.store, accepted.workspace.cache)
+    results = results_of(seen, status.rows)
     save(accepted.store, accepted.uid, "results", results)
-    return results
+    return results, publish_report(accepted, seen, status)
 
 
 def save(store: ObjectStore, uid: str, name: str, value: RunStatus | Results) -> None:
@@ -150,8 +156,8 @@ def remember(status: RunStatus, earlier: RunStatus | None) -> RunStatus:
     return status.model_copy(update={"stages": stages})
 
 
-def _with_note(status: RunStatus, tracking: TrackingState) -> RunStatus:
-    notes = [*tracking.notes, tracking.line()]
+def _with_notes(status: RunStatus, note: str, tracking: TrackingState) -> RunStatus:
+    notes = [note, *tracking.notes, tracking.line()]
     return status.model_copy(update={"notes": tuple(filter(None, notes))})
 
 

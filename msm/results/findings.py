@@ -4,20 +4,10 @@ Neighbours: `evidence` reads and compares, `cautions` warns, the executor's sess
 is recomputed from committed artifacts, never carried over.
 """
 
-from pathlib import Path
-
-from msm.api import MSMRun
 from msm.evals.effects import SummaryRow, summarise
 from msm.evals.statistics import Effect
-from msm.plan import Plan
 from msm.results.rows import ArmRow, EffectRow, Results, StageRow
-from msm.results.survey import Survey, survey
-from msm.store import ObjectStore
-
-
-def find(run: MSMRun, plan: Plan, store: ObjectStore, cache: Path, stages: tuple[StageRow, ...]) -> Results:
-    """Everything that a finished run says."""
-    return results_of(survey(run, plan, store, cache), stages)
+from msm.results.survey import Survey
 
 
 def results_of(seen: Survey, stages: tuple[StageRow, ...]) -> Results:
