@@ -141,6 +141,19 @@ def report(
 
 
 @app.command(cls=Command)
+def compare(
+    a: Annotated[str, typer.Argument(metavar="A", help="A run file, a run's uid, or its name.", show_default=False)],
+    b: Annotated[str, typer.Argument(metavar="B", help="The other run; differences are B minus A.", show_default=False)],
+    as_json: AsJson = False,
+) -> None:
+    """Compare two runs: what differs in their files, effects and arms side by side, differences on shared items."""
+    from msm.cli import comparing
+    from msm.cli.screen import process_screen
+
+    comparing.compare(a, b, process_screen(as_json), os.environ, Path.cwd())
+
+
+@app.command(cls=Command)
 def models(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="A registered model, or a run file; none lists all.")] = None,
     as_json: AsJson = False,

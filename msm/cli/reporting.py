@@ -13,7 +13,9 @@ from msm.cli.words import clean, some
 from msm.errors import UserError
 from msm.local.accept import read_plan
 from msm.local.records import find_run, load_status
+from msm.plan import Plan
 from msm.report.model import Report
+from msm.store import ObjectStore
 
 ACCEPTED = "Accepted"
 """Phase of a run that nobody has started."""
@@ -47,12 +49,22 @@ def compose_report(target: str, environ: Mapping[str, str], directory: Path) -> 
     from msm.results.survey import survey
 
     store, uid, space, run = find_run(target, environ, directory)
+    seen = survey(run, plan_of(store, uid, target), store, space.cache)
+    status = load_status(store, uid)
+    rows, phase = (status.rows, status.phase.value) if status is not None else ((), ACCEPTED)
+    return compose(seen, uid, phase, rows)
+
+
+def plan_of(store: ObjectStore, uid: str, target: str) -> Plan:
+    """The frozen plan of a run.
+
+    Raises:
+        UserError: it was never accepted.
+    """
     plan = read_plan(store, uid)
     if plan is None:
         raise UserError("run", f"{uid} has not been started in {store.uri}", f"`msm run {target}` starts it")
-    status = load_status(store, uid)
-    rows, phase = (status.rows, status.phase.value) if status is not None else ((), ACCEPTED)
-    return compose(survey(run, plan, store, space.cache), uid, phase, rows)
+    return plan
 
 
 def _tell(report: Report, page: Path, data: Path, screen: Screen) -> None:
