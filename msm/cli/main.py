@@ -7,7 +7,7 @@ docs/reference/cli.md from this. Invariant: no work at import, nothing heavier t
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -28,6 +28,8 @@ app = typer.Typer(
 )
 track = typer.Typer(name="track", help="MLflow beside the store.", no_args_is_help=True, rich_markup_mode=None, context_settings=SETTINGS)
 app.add_typer(track)
+spec = typer.Typer(name="spec", help="Model Specs before a run.", no_args_is_help=True, rich_markup_mode=None, context_settings=SETTINGS)
+app.add_typer(spec)
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="An MSMRun file.", show_default=False)]
 Target = Annotated[str, typer.Argument(metavar="TARGET", help="A run file, a run's uid, or its name.", show_default=False)]
@@ -191,6 +193,20 @@ def gc(
     from msm.clock import SystemClock
 
     upkeep.collect_garbage(grace, dry_run, store, process_screen(as_json), os.environ, Path.cwd(), SystemClock())
+
+
+@spec.command(cls=Command)
+def lint(
+    path: Annotated[Path, typer.Argument(metavar="SPEC", help="A Model Spec: a text file.", show_default=False)],
+    kind: Annotated[Literal["values", "rules"], typer.Option("--kind", help="What the spec is made of.")] = "values",
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 2 when there is anything to mend.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say what a spec asserts, and what to mend: vague claims, contradictions, missing reasons, names, length."""
+    from msm.cli import specs
+    from msm.cli.screen import process_screen
+
+    specs.lint_spec(path, kind, strict, process_screen(as_json))
 
 
 @track.command(cls=Command)
