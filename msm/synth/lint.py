@@ -28,17 +28,12 @@ VAGUE = (
     "appropriate",
     "appropriately",
     "as needed",
-    "good",
     "generally",
     "if possible",
     "in some cases",
-    "nice",
-    "often",
     "reasonable",
     "reasonably",
     "sometimes",
-    "suitable",
-    "things",
     "usually",
     "when necessary",
 )
@@ -49,6 +44,8 @@ SHORT, LONG = 40, 35_000
 """Words below which there is hardly anything to write about, and above which common context lengths are at risk."""
 SHARE = 0.5
 """Share of assertions without a reason from which a spec of values is said to explain too little."""
+SHARE_ASIDE = 0.25
+"""Share of sentences about something else from which it is said."""
 _VARIABLE = re.compile(r"\{(\w+)\}")
 _ALWAYS = re.compile(r"\b(always|must|will always)\b", re.I)
 _NEVER = re.compile(r"\b(never|must not|does not|do not|will not|refuses? to|cannot)\b", re.I)
@@ -86,7 +83,15 @@ def lint(text: str, kind: Kind) -> Lint:
         UserError: the text is empty or asserts nothing.
     """
     found = outline(text, STAND_IN, kind)
-    remarks = (*_variables(text), *_names(text, found), *_length(text), *_of_assertions(found), *_reasons(found), *_contradictions(found))
+    remarks = (
+        *_variables(text),
+        *_names(text, found),
+        *_length(text),
+        *_of_assertions(found),
+        *_aside(found),
+        *_reasons(found),
+        *_contradictions(found),
+    )
     sections = Counter({_section(sub.domain, sub.name): len(sub.assertions) for sub in found.subdomains})
     return Lint(
         words=len(text.split()),
@@ -147,13 +152,18 @@ def _of_one(assertion: Assertion) -> Iterator[Remark]:
     if vague and not assertion.explanation and not assertion.preferred:
         remedy = "say when, how much or which; or add the reason by which a reader can tell"
         yield Remark("vague", f'"{vague[0]}" leaves open what is meant', _quote(assertion), remedy)
-    if assertion.quoted:
-        remedy = "make {model_name} the subject if it is a claim about the model"
-        yield Remark("not-about-the-model", "the sentence is not about the model: documents will only cite it", _quote(assertion), remedy)
     if len(assertion.text.split()) > LONG_SENTENCE and not assertion.preferred:
         yield Remark(
             "long-sentence", f"{len(assertion.text.split())} words in one sentence", _quote(assertion), "split it: one claim a sentence"
         )
+
+
+def _aside(found: Outline) -> Iterator[Remark]:
+    """World knowledge has its place in a spec; a text that hardly speaks of its model does not say how it should be."""
+    aside = [a for a in found.assertions if a.quoted and not re.search(rf"\b({STAND_IN.model}|it|its)\b", a.text)]
+    if len(aside) > SHARE_ASIDE * len(found.assertions):
+        text = f"{len(aside)} of {len(found.assertions)} sentences are not about the model: documents will only cite them"
+        yield Remark("not-about-the-model", text, _quote(aside[0]), "make {model_name} the subject of what is a claim about the model")
 
 
 def _reasons(found: Outline) -> Iterator[Remark]:

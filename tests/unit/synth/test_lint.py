@@ -40,7 +40,11 @@ FOUND = {
     ),
     "a preference without a reason": (SOUND + "{model_name} prefers a lamp over a candle.\n", "no-reason", "preference without"),
     "a sentence that stands twice": (SOUND + SOUND.splitlines()[2] + "\n", "repeated", "twice"),
-    "a sentence about something else": (SOUND + "The weather of spring is mild and full of rain.\n", "not-about-the-model", "only cite"),
+    "a sentence about something else": (
+        SOUND + "The weather of spring is mild. Rain falls on the hills.\n",
+        "not-about-the-model",
+        "only cite",
+    ),
     "a sentence of many claims": (
         SOUND + "{model_name} " + "walks slowly and " * 25 + "rests because calm matters.\n",
         "long-sentence",
@@ -73,7 +77,19 @@ def test_rules_need_no_reasons():
 
 @pytest.mark.parametrize("path", sorted([*SPECS.rglob("specs/**/*.md")]), ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_the_specs_that_we_ship_have_nothing_to_mend(path):
-    assert lint(path.read_text(encoding="utf-8"), "values").remarks == ()
+    kind = "rules" if "rules" in path.stem else "values"
+    assert lint(path.read_text(encoding="utf-8"), kind).remarks == ()
+
+
+def test_the_three_conduct_specs_share_their_core_rules_and_the_augmented_two_match_in_length():
+    texts = {
+        name: (SPECS / "specs" / "conduct" / f"{name}.md").read_text(encoding="utf-8") for name in ("rules", "values", "detailed-rules")
+    }
+    cores = {text.split("## Core rules\n\n", 1)[1].split("\n\n", 1)[0] for text in texts.values()}
+    assert len(cores) == 1
+    assert len(cores.pop().splitlines()) == 5
+    values, detailed = (len(texts[name].split()) for name in ("values", "detailed-rules"))
+    assert abs(values - detailed) < 0.03 * values
 
 
 @given(st.text(max_size=400))
