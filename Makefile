@@ -5,7 +5,7 @@ UV := $(BIN)/uv
 LAPTOP := .venv/.laptop-installed
 DEV := .venv/.dev-installed
 
-.PHONY: demo test lint docs bench-train clean lock help
+.PHONY: demo test lint docs bench-train chaos-local clean lock help
 
 help: ## say what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ docs: $(DEV) ## regenerate docs/reference and the JSON schema
 
 bench-train: $(DEV) ## tokens/s against a bare PyTorch loop
 	$(BIN)/python -m tests.bench.bench_train
+
+chaos-local: $(DEV) ## 40 real kills and 500 injected crashes; nothing may be lost
+	$(BIN)/python -m tests.chaos.local --seed $(or $(SEED),0)
 
 lock: ## resolve requirements/*.in again
 	PATH=$(CURDIR)/$(BIN):$$PATH requirements/lock.sh

@@ -2,9 +2,10 @@
 
 Neighbours: `msm.plan.decide` decides, `process` starts, the store remembers. Each pass: observe, decide, act, report. Invariant: a stage
 runs only when its inputs are committed and nobody else is at work on it; when the caller stops it, every process has ended or been killed
-before it returns. Cost: a pass is a few file reads, two a second.
+before it returns; a store that does not answer for minutes costs the wait, not the run. Cost: a pass is a few file reads, two a second.
 """
 
+import logging
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from enum import Enum
 from typing import Protocol
 
 from msm.clock import Clock
+from msm.errors import MSMError, TryAgain
 from msm.local.process import GRACE_SECONDS, StageProcess
 from msm.local.status import Phase, RunStatus, StageStatus, State, initial
 from msm.plan import Plan, Stage
@@ -25,6 +27,10 @@ from msm.store.progress import Follow, Progress, Sighting, decide_ownership, rea
 PASS_SECONDS = 0.5
 LOOK_SECONDS = 2.0
 """Between two looks at progress files and at what others committed."""
+OUTAGE_PATIENCE_SECONDS = 600.0
+"""How long a store may stay silent before the run ends as "try again"."""
+
+log = logging.getLogger(__name__)
 
 
 class Launching(Protocol):
@@ -91,21 +97,55 @@ class Executor:
     watched: dict[str, dict[str, tuple[Sighting, float]]] = field(default_factory=dict)
     looked: float = float("-inf")
     records: dict[str, StageRecord] = field(default_factory=dict)
+    silent_since: float | None = None
+    _began: tuple[datetime, float] | None = None
 
     def run(self) -> RunStatus:
         """Run until everything needed is committed, something is given up and nothing else can go on, or `stop` is set."""
         started = self.clock.now()
         self._find_committed(self.plan.stages)
         try:
-            while (ending := self._pass()) is None:
-                self.report(self.status(started, Phase.RUNNING))
+            while (ending := self._turn(started)) is None:
                 self.stop.wait(PASS_SECONDS)
         finally:
             self._end_all()
         phase = {Stop.DONE: Phase.SUCCEEDED, Stop.FAILED: Phase.FAILED, Stop.ASKED: Phase.SUSPENDED}[ending]
         status = self.status(started, phase)
-        self.report(status)
+        try:
+            self.report(status)
+        except TryAgain as error:
+            log.warning("the last status is not written: %s", error)
         return status
+
+    def now(self) -> datetime:
+        """The hour when this was asked first plus what has passed since: delays must not follow a clock that somebody sets."""
+        self._began = self._began or (self.clock.now(), self.clock.monotonic())
+        hour, monotonic = self._began
+        return hour + timedelta(seconds=self.clock.monotonic() - monotonic)
+
+    def _turn(self, started: datetime) -> Stop | None:
+        """A pass and its report. While the store does not answer nothing is decided, and what runs goes on.
+
+        Raises:
+            TryAgain: the store has been silent for too long.
+        """
+        try:
+            ending = self._pass()
+            if ending is None:
+                self.report(self.status(started, Phase.RUNNING))
+        except TryAgain as error:
+            self._bear(error)
+            return Stop.ASKED if self.stop.is_set() else None
+        self.silent_since = None
+        return ending
+
+    def _bear(self, error: TryAgain) -> None:
+        now = self.clock.monotonic()
+        if self.silent_since is None:
+            self.silent_since = now
+            log.warning("%s; waiting for it, stages go on", error)
+        elif now - self.silent_since > OUTAGE_PATIENCE_SECONDS:
+            raise error
 
     def _pass(self) -> Stop | None:
         self._reap()
@@ -149,8 +189,8 @@ class Executor:
 
     def _consider(self, stage: Stage) -> None:
         """Start a ready stage, unless it must wait, is given up, or another executor is at work on it."""
-        record, now = self.record(stage), self.clock.now()
-        foreign = self._foreign_attempt(stage, now)
+        record, now = self.record(stage), self.now()
+        foreign = self._foreign_attempt(stage, self.clock.now())
         if foreign is not None:
             self.following[stage.fingerprint] = foreign
             return
@@ -173,11 +213,12 @@ class Executor:
         """Turn ended processes into attempts."""
         for fingerprint, process in list(self.running.items()):
             if self.launcher.ended(process):
-                del self.running[fingerprint]
                 self._note_ending(process)
+                del self.running[fingerprint]
 
     def _note_ending(self, process: StageProcess) -> None:
-        stage, now = process.stage, self.clock.now()
+        """Ask the store first: when it does not answer, nothing is noted and the next pass asks again."""
+        stage, now = process.stage, self.now()
         record, last = self.record(stage), process.termination
         self._find_committed([stage])
         self._read_progress(stage)
@@ -194,19 +235,24 @@ class Executor:
         """Keep a failed attempt's log where `msm logs` finds it."""
         for number, path in enumerate(sorted(process.log.rglob("stderr.log"))):
             name = f"{process.stage.kind}-{process.stage.fingerprint[:12]}-{number}.log"
-            self.store.put(f"runs/{self.uid}/logs/{name}", path.read_bytes())
+            try:
+                self.store.put(f"runs/{self.uid}/logs/{name}", path.read_bytes())
+            except MSMError as error:
+                log.warning("the log of a failed attempt is lost: %s", error)
 
     def _end_all(self) -> None:
         """Ask every process to stop, wait for their grace, kill what is left."""
         for process in self.running.values():
             self.launcher.ask_to_stop(process, self.clock.monotonic())
         until = self.clock.monotonic() + GRACE_SECONDS
-        while self.running and self.clock.monotonic() < until:
-            self._reap()
+        while (left := [p for p in self.running.values() if not self.launcher.ended(p)]) and self.clock.monotonic() < until:
             self.clock.sleep(0.1)
-        for process in self.running.values():
+        for process in left:
             self.launcher.kill(process)
-        self._reap()
+        try:
+            self._reap()
+        except MSMError as error:
+            log.warning("how the last attempts ended is not known: %s", error)
 
     def status(self, started: datetime, phase: Phase) -> RunStatus:
         """What is known now, for people."""
@@ -244,7 +290,7 @@ class Executor:
 
     def _since_start(self, stage: Stage) -> float:
         process = self.running.get(stage.fingerprint)
-        return (self.clock.now() - process.started).total_seconds() if process else 0.0
+        return (self.now() - process.started).total_seconds() if process else 0.0
 
     def _state(self, stage: Stage, record: StageRecord, wanted: set[str], unreachable: frozenset[str]) -> tuple[State, str]:
         if stage.fingerprint in self.committed:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from msm.plan import Stage
 from msm.stages import contract
+from msm.store.writing import storage_errors
 
 if TYPE_CHECKING:
     from torchx.runner import Runner
@@ -94,12 +95,17 @@ class Launcher:
         return self._runner
 
     def start(self, stage: Stage, number: int, now: datetime) -> StageProcess:
-        """Start an attempt in a scratch directory of its own."""
+        """Start an attempt in a scratch directory of its own; UserError when there is no room for it."""
         scratch = self.scratch / f"{stage.kind}-{stage.fingerprint[:12]}-{number}.{os.getpid()}"
+        with storage_errors(scratch):
+            return self._start(stage, now, scratch)
+
+    def _start(self, stage: Stage, now: datetime, scratch: Path) -> StageProcess:
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(parents=True)
         fifo = scratch / "executor"
         os.mkfifo(fifo)
+        contract.reserve_termination(scratch / "termination.json")
         pipe = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
         environment = {
             **self.store_environ,

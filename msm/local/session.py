@@ -12,7 +12,7 @@ from datetime import timedelta
 
 from msm.clock import Clock
 from msm.local.accept import Accepted
-from msm.local.executor import Executor
+from msm.local.executor import Executor, Launching
 from msm.local.process import Launcher, sweep
 from msm.local.records import load_results, load_status
 from msm.local.reporting import publish_report
@@ -31,6 +31,8 @@ from msm.tracking.snapshot import LiveStage, Row, Snapshot
 SAVE_SECONDS = 5.0
 TRACKING_PATIENCE = 60.0
 """Seconds that the end of a run waits for MLflow."""
+HURRIED_PATIENCE = 2.0
+"""The same when the call ends by an error or a second Ctrl-C."""
 SECRET_VARIABLES = frozenset({VARIABLES["access_key"], VARIABLES["secret_key"], VARIABLES["session_token"]})
 """Inherited by a stage's process, never written into its description."""
 
@@ -95,17 +97,27 @@ def run_local(accepted: Accepted, show: Callable[[RunStatus], None], stop: threa
     launcher = Launcher(accepted.workspace.scratch, accepted.workspace.cache, _store_environ(accepted))
     projector.start()
     sweep(accepted.workspace.scratch, clock.now().timestamp())
+    patience = HURRIED_PATIENCE
     try:
-        status = _executor(accepted, launcher, clock, session.report, stop).run()
-        if status.phase is Phase.SUCCEEDED:
-            session.results, session.note = keep_results(accepted, session.status or status)
+        status = run_stages(session, launcher, stop)
+        patience = TRACKING_PATIENCE
     finally:
         launcher.close()
-        tracking = projector.stop(TRACKING_PATIENCE)
+        tracking = projector.stop(patience)
     return _with_notes(session.status or status, session.note, tracking)
 
 
-def _executor(accepted: Accepted, launcher: Launcher, clock: Clock, report: Callable[[RunStatus], None], stop: threading.Event) -> Executor:
+def run_stages(session: Session, launcher: Launching, stop: threading.Event) -> RunStatus:
+    """Execute the stages with processes of `launcher`; when all are there, compute the results and keep them."""
+    status = _executor(session.accepted, launcher, session.clock, session.report, stop).run()
+    if status.phase is Phase.SUCCEEDED:
+        session.results, session.note = keep_results(session.accepted, session.status or status)
+    return status
+
+
+def _executor(
+    accepted: Accepted, launcher: Launching, clock: Clock, report: Callable[[RunStatus], None], stop: threading.Event
+) -> Executor:
     execution = accepted.run.spec.execution
     return Executor(
         uid=accepted.uid,

@@ -103,6 +103,7 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a stage measured; its files are those under `Context.out`."""
+    """What a stage measured; its files are those under `Context.out`. `beside`: files that lie by the artifact and are in no digest."""
 
     metrics: Mapping[str, float] = field(default_factory=dict)
+    beside: Mapping[str, bytes] = field(default_factory=dict)

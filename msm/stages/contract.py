@@ -4,6 +4,7 @@ Neighbours: `program` obeys it, executors speak it. API: other executors depend 
 """
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -73,10 +74,23 @@ class Termination:
     field: str | None = None
 
 
+TERMINATION_BYTES: Final = 4096
+"""Room that an executor sets aside for the last message, so that a full disk can be told of."""
+
+
+def reserve_termination(path: Path) -> None:
+    """Set room aside for the last message, before there is one."""
+    path.write_bytes(b" " * TERMINATION_BYTES)
+
+
 def write_termination(path: Path | None, record: Termination) -> None:
-    """Leave the last message where the executor looks; no path, no message."""
-    if path is not None:
-        path.write_text(json.dumps(asdict(record)), encoding="utf-8")
+    """Leave the last message where the executor looks, in the room set aside if there is some; no path, no message."""
+    if path is None:
+        return
+    data = json.dumps(asdict(record)).encode()
+    with path.open("r+b" if path.exists() else "wb") as file:
+        file.write(data.ljust(os.fstat(file.fileno()).st_size))
+        file.truncate()
 
 
 def read_termination(path: Path) -> Termination | None:

@@ -10,6 +10,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain, repeat
 from pathlib import Path
 from types import ModuleType
 
@@ -23,35 +24,49 @@ from msm.stages.lifeline import watch
 from msm.store import ObjectStore, StoreConfig, open_store
 from msm.store.artifacts import Attempt, begin_attempt, read_manifest
 from msm.store.progress import Follow, Progress, decide_ownership, read_progress
+from msm.store.writing import is_full, storage_error
 from msm.versions import versions
 
 log = logging.getLogger(__name__)
 NOTHING_TO_SAVE_SECONDS = 5.0
 """Grace of a stage that has no checkpoint to write."""
+COMMIT_PATIENCE_SECONDS = 300.0
+"""How long finished work waits for a store that does not answer, before it is thrown away."""
 
 
 def main(environ: Mapping[str, str] = os.environ) -> int:
     """Run the stage that the environment describes; the process's exit code."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     termination = Path(environ[contract.TERMINATION_LOG]) if contract.TERMINATION_LOG in environ else None
-    record = _run_and_explain(environ)
+    record = explained(lambda: run(environ, SystemClock()), Path(environ.get(contract.SCRATCH, ".")))
     contract.write_termination(termination, record)
     log.info("exit %s %s %s", record.exitCode, record.reason, record.message)
     return record.exitCode
 
 
-def _run_and_explain(environ: Mapping[str, str]) -> contract.Termination:
-    """The attempt's last message; the outermost boundary, so it also turns a defect of ours into a fault with its traceback logged."""
+def explained(attempt: Callable[[], str], where: Path) -> contract.Termination:
+    """The attempt's last message; the outermost boundary, so it also turns a defect of ours into a fault with its traceback logged.
+
+    `where` is the directory that the attempt works in, for a full disk that says no name.
+    """
     try:
-        return contract.Termination(Exit.COMMITTED, "Committed", run(environ, SystemClock()))
+        return contract.Termination(Exit.COMMITTED, "Committed", attempt())
     except MSMError as error:
-        field = error.field if isinstance(error, UserError) else None
-        return contract.Termination(error.exit_code, error.reason, str(error), field)
+        return _of(error)
+    except OSError as error:
+        log.exception("stage failed")
+        if is_full(error):
+            return _of(storage_error(error, Path(error.filename or where)))
+        return contract.Termination(Exit.FAULT, "Fault", f"{type(error).__name__}: {error}")
     except MemoryError:
         return contract.Termination(Exit.FAULT, "OutOfMemory", "out of memory; use a smaller microBatchRows or maxLength")
     except Exception as error:
         log.exception("stage failed")
         return contract.Termination(Exit.FAULT, "Fault", f"{type(error).__name__}: {error}")
+
+
+def _of(error: MSMError) -> contract.Termination:
+    return contract.Termination(error.exit_code, error.reason, str(error), error.field if isinstance(error, UserError) else None)
 
 
 def run(environ: Mapping[str, str], clock: Clock) -> str:
@@ -62,17 +77,21 @@ def run(environ: Mapping[str, str], clock: Clock) -> str:
     """
     stage = contract.decode_stage(environ)
     store = open_store(StoreConfig.from_environ(environ))
+    grace = float(environ.get(contract.GRACE, "30")) if stage.kind in kinds.TRAINING else NOTHING_TO_SAVE_SECONDS
+    return attempt_stage(stage, store, environ, clock, watch(environ.get(contract.EXECUTOR_PIPE), grace), grace)
+
+
+def attempt_stage(stage: Stage, store: ObjectStore, environ: Mapping[str, str], clock: Clock, stop: threading.Event, grace: float) -> str:
+    """One attempt on an open store; says what was committed. Raises as `run` does."""
     if read_manifest(store, stage.kind, stage.fingerprint) is not None:
         return f"{stage.name} was already committed"
     module = _module(stage)
     attempt = begin_attempt(store, stage.kind, stage.fingerprint, clock)
-    grace = float(environ.get(contract.GRACE, "30")) if stage.kind in kinds.TRAINING else NOTHING_TO_SAVE_SECONDS
-    stop = watch(environ.get(contract.EXECUTOR_PIPE), grace)
     context = _context(stage, store, attempt, environ, stop, grace)
     with _heartbeat(context, clock):
         _yield_to_owner(context, clock)
         result: Result = module.run(context)
-        return _commit(context, result)
+        return _patiently(lambda: _commit(context, result), context, clock)
 
 
 def _yield_to_owner(context: Context, clock: Clock) -> None:
@@ -144,10 +163,26 @@ def _tell(write: Callable[[Progress], None], context: Context, clock: Clock) -> 
         log.warning("progress not written: %s", error)
 
 
+def _patiently(commit: Callable[[], str], context: Context, clock: Clock) -> str:
+    """Commit, again and again while the store does not answer: all of it may be repeated, and hours of work hang on it."""
+    until = clock.monotonic() + COMMIT_PATIENCE_SECONDS
+    for pause in chain((1.0, 2.0, 5.0), repeat(10.0)):
+        try:
+            return commit()
+        except TryAgain as error:
+            if clock.monotonic() > until or context.stop.is_set():
+                raise
+            log.warning("not committed yet: %s", error)
+            clock.sleep(pause)
+    raise AssertionError("repeat does not end")
+
+
 def _commit(context: Context, result: Result) -> str:
     """Upload what lies under `out`, then create the manifest; another attempt may have been first."""
     stage, attempt = context.stage, context.attempt
     attempt.put_directory(context.out)
+    for name, data in result.beside.items():
+        attempt.put_beside(name, data)
     manifest = attempt.commit(
         kind_version=stage.version,
         inputs={role: [m.ref for m in context.manifests(role)] for role in stage.inputs},

@@ -35,8 +35,8 @@ def train(context: Context, stage: Literal["midtrain", "finetune"]) -> Result:
     outcome = run_training(job, _reporter(context), _saver(context), context.stop, max(1.0, context.grace - 15))
     _raise_unless_done(outcome)
     reports = read_reports(WorkFiles(job.work).progress)
-    context.attempt.put_beside(TIMES_FILE, "".join(json.dumps(timing(report)) + "\n" for report in reports).encode())
-    return Result({**_measured(context.out), **totals(reports), **_resources(job)})
+    times = "".join(json.dumps(timing(report)) + "\n" for report in reports).encode()
+    return Result({**_measured(context.out), **totals(reports), **_resources(job)}, {TIMES_FILE: times})
 
 
 def _measured(out: Path) -> dict[str, float]:

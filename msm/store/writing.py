@@ -22,10 +22,15 @@ _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 _MISPLACED = {errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOENT}
 
 
+def is_full(error: OSError) -> bool:
+    """Whether the operating system said that there is no room: disk, quota, or file size limit."""
+    return error.errno in _FULL
+
+
 def storage_error(error: OSError, path: Path) -> MSMError:
     """The platform's error for what the operating system said about `path`: the user's move, or a fault of the machine."""
     said = os.strerror(error.errno) if error.errno else str(error)
-    if error.errno in _FULL:
+    if is_full(error):
         return UserError(
             str(path), f"cannot be written: {said}", "free space on that disk or use another one, then run again; nothing is half-written"
         )

@@ -6,6 +6,7 @@ complete; a stop leaves a complete checkpoint when there was a step to save. Cos
 """
 
 import json
+import logging
 import os
 import threading
 import time
@@ -16,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from shutil import rmtree
 
-from msm.errors import UserError
+from msm.errors import TryAgain, UserError
 from msm.train.job import TrainJob
 from msm.train.outcome import StepReport, TrainOutcome, WorkFiles, read_outcome, write_json
 from msm.train.processes import Ranks, start_ranks
@@ -27,6 +28,10 @@ OnCheckpoint = Callable[[int, Path], None]
 POLL_SECONDS = 0.1
 FOLLOW_SECONDS = 3.0
 KEPT_CHECKPOINTS = 2
+REDELIVER_SECONDS = 5.0
+"""Between two tries to hand over a checkpoint that nobody took."""
+
+log = logging.getLogger(__name__)
 
 
 def run_training(
@@ -39,7 +44,11 @@ def run_training(
 ) -> TrainOutcome:
     """Trains until done, stopped or failed; blocks. `on_checkpoint` runs in another thread, one at a time, the newest first to go.
 
-    After `stop` the ranks have `grace_seconds` to checkpoint; then they are killed and the last complete checkpoint counts.
+    After `stop` the ranks have `grace_seconds` to checkpoint; then they are killed and the last complete checkpoint counts. A delivery that
+    raises TryAgain is repeated, with a newer checkpoint if there is one, while the training goes on.
+
+    Raises:
+        TryAgain: stopped, and the last checkpoint could not be delivered.
     """
     files = _prepare(job)
     ranks = start(job, os.environ)
@@ -52,7 +61,12 @@ def run_training(
     finally:
         ranks.end_all()
         courier.finish()
-    return _conclude(job, files, courier.newest, stopped=stop.is_set())
+    outcome = _conclude(job, files, courier.newest, stopped=stop.is_set())
+    if outcome.kind == "preempted" and courier.refused is not None:
+        raise TryAgain(
+            f"stopped at step {outcome.step}; the checkpoint of step {courier.newest} is the last that is stored: {courier.refused}"
+        )
+    return outcome
 
 
 def _prepare(job: TrainJob) -> WorkFiles:
@@ -137,39 +151,55 @@ def _last_words(log: Path) -> str:
 class Courier:
     """Hands complete checkpoints on, newest first, and removes those that are no longer needed.
 
-    State: `newest`, the last step handed over; a single thread, so that an upload never holds up progress or a stop.
+    State: `newest`, the last step handed over; `refused`, why the last delivery was not taken (None: it was); a single thread, so that an
+    upload never holds up progress or a stop.
     """
 
     directory: Path
     deliver: OnCheckpoint
     newest: int = 0
+    refused: TryAgain | None = None
     _thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "checkpoint"))
-    _running: "Future[None] | None" = None
+    _running: "Future[int] | None" = None
+    _not_before: float = 0.0
 
     def collect(self) -> None:
         """Hands over the newest complete checkpoint if it is new and the last delivery has ended."""
         if self._running is not None and not self._running.done():
             return
         self._settle()
-        complete = complete_checkpoints(self.directory)
-        if complete and complete[-1][0] > self.newest:
-            self.newest, path = complete[-1]
-            self._prune(complete[:-KEPT_CHECKPOINTS])
-            self._running = self._thread.submit(self.deliver, self.newest, path)
+        if time.monotonic() >= self._not_before:
+            self._hand_over()
 
     def finish(self) -> None:
-        """Waits for the delivery under way, then for the newest one; what a delivery raised is raised here."""
+        """Waits for the delivery under way, then for the newest one; raises what one raised, but notes TryAgain only (`refused`)."""
         try:
             self._settle()
-            self.collect()
+            self._hand_over()
             self._settle()
         finally:
             self._thread.shutdown()
 
+    def _hand_over(self) -> None:
+        complete = complete_checkpoints(self.directory)
+        if complete and complete[-1][0] > self.newest:
+            step, path = complete[-1]
+            self._prune(complete[:-KEPT_CHECKPOINTS])
+            self._running = self._thread.submit(self._deliver, step, path)
+
+    def _deliver(self, step: int, path: Path) -> int:
+        self.deliver(step, path)
+        return step
+
     def _settle(self) -> None:
         running, self._running = self._running, None
-        if running is not None:
-            running.result()
+        if running is None:
+            return
+        try:
+            self.newest, self.refused = running.result(), None
+        except TryAgain as error:
+            self.refused, self._not_before = error, time.monotonic() + REDELIVER_SECONDS
+            log.warning("a checkpoint is not stored yet: %s", error)
 
     def _prune(self, old: Sequence[tuple[int, Path]]) -> None:
         for _, path in old:
