@@ -30,10 +30,15 @@ track = typer.Typer(name="track", help="MLflow beside the store.", no_args_is_he
 app.add_typer(track)
 spec = typer.Typer(name="spec", help="Model Specs before a run.", no_args_is_help=True, rich_markup_mode=None, context_settings=SETTINGS)
 app.add_typer(spec)
+corpus = typer.Typer(name="corpus", help="What a run trains on.", no_args_is_help=True, rich_markup_mode=None, context_settings=SETTINGS)
+app.add_typer(corpus)
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="An MSMRun file.", show_default=False)]
 Target = Annotated[str, typer.Argument(metavar="TARGET", help="A run file, a run's uid, or its name.", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout; everything else on stderr.")]
+Corpus = Annotated[
+    str, typer.Argument(metavar="TARGET#CORPUS", help="A run as other commands take it, and a corpus of it.", show_default=False)
+]
 Store = Annotated[str | None, typer.Option("--store", metavar="URI", help="file:///directory or s3://bucket/prefix.", show_default=False)]
 
 
@@ -207,6 +212,39 @@ def lint(
     from msm.cli.screen import process_screen
 
     specs.lint_spec(path, kind, strict, process_screen(as_json))
+
+
+@corpus.command("show", cls=Command)
+def corpus_show(
+    target: Corpus,
+    count: Annotated[int, typer.Option("--number", "-n", min=1, help="How many, spread evenly.")] = 5,
+    dropped: Annotated[bool, typer.Option("--dropped", help="What was left out, and why.")] = False,
+    genre: Annotated[str | None, typer.Option("--genre", help="Of one kind of document.", show_default=False)] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print documents of a corpus."""
+    from msm.cli import corpora
+    from msm.cli.screen import process_screen
+
+    corpora.show(target, count, dropped, genre, process_screen(as_json), os.environ, Path.cwd())
+
+
+@corpus.command("stats", cls=Command)
+def corpus_stats(target: Corpus, as_json: AsJson = False) -> None:
+    """Say what corpora are like: sizes, drops, coverage, sameness, how many documents explain. Without #CORPUS: all of the run."""
+    from msm.cli import corpora
+    from msm.cli.screen import process_screen
+
+    corpora.stats(target, process_screen(as_json), os.environ, Path.cwd())
+
+
+@corpus.command("diff", cls=Command)
+def corpus_diff(first: Corpus, second: Corpus, as_json: AsJson = False) -> None:
+    """Compare two corpora: documents in both or one of them, and their measures side by side."""
+    from msm.cli import corpora
+    from msm.cli.screen import process_screen
+
+    corpora.diff(first, second, process_screen(as_json), os.environ, Path.cwd())
 
 
 @track.command(cls=Command)
