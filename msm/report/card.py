@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterator, Sequence
 
 from msm.report import words
-from msm.report.model import Effect, ModelVersion, Report, Score
+from msm.report.asked import Effect, Score
+from msm.report.model import ModelVersion, Report
 from msm.report.parts import Training
 
 LONGEST = 4900

@@ -15,11 +15,13 @@ from msm.report.svg import Scale, element, figure, line, text, ticks, widened, w
 WIDE, NARROW = 1040.0, 350.0
 LABELS = 236.0
 """Width of the labels in the wide layout."""
-NUMBERS = 124.0
-"""Width of the numbers at the right of a panel."""
-LANE, GAP, LINE = 19.0, 14.0, 16.0
-"""Height of a mark's lane, space between rows, height of a line of label."""
+DIGIT = 7.0
+"""Width of a character of the numbers at the right of a panel, at its widest."""
+LANE, GAP, LINE, PAD = 19.0, 14.0, 16.0, 12.0
+"""Height of a mark's lane, space between rows, height of a line of label, space beside an axis."""
 SHAPES = 4
+Bands = Sequence[tuple[float, float]]
+"""(top, bottom) of stretches that the grid crosses."""
 REACH = 1.5
 """How far an interval may stretch a panel beyond the dots, as a share of their range."""
 
@@ -79,13 +81,14 @@ def panel_range(marks: Sequence[Mark], reference: float) -> tuple[float, float]:
 
 
 def draw_wide(drawn: DotFigure) -> Markup:
-    """Labels at the left, panels side by side."""
-    panel_width = (WIDE - LABELS) / len(drawn.panels)
+    """Labels at the left, panels side by side, their axes equally long."""
+    numbers = [_numbers(drawn, number) for number in range(len(drawn.panels))]
+    axis = (WIDE - LABELS - sum(numbers)) / len(drawn.panels) - 2 * PAD
     tops, bottom = _tops(drawn, LABELS - 16, 34.0, stacked=False)
-    marks = [_labels(drawn, tops, bottom, LABELS - 16, WIDE)]
+    marks, start = [_labels(drawn, tops, bottom, LABELS - 16, WIDE)], LABELS + PAD
     for number, panel in enumerate(drawn.panels):
-        start = LABELS + number * panel_width
-        marks.append(_panel(drawn, number, panel, (start + 8, start + panel_width - NUMBERS - 18), tops, bottom, 14.0))
+        marks.append(_panel(drawn, number, panel, (start, start + axis), tops, [(tops[0] - GAP / 2, bottom)], 14.0))
+        start += axis + numbers[number] + 2 * PAD
     return figure((WIDE, bottom + 28), drawn.title, drawn.description, f"{drawn.mark}-w", *marks)
 
 
@@ -94,11 +97,17 @@ def draw_narrow(drawn: DotFigure) -> Markup:
     marks, at = [], 0.0
     for number, panel in enumerate(drawn.panels):
         tops, bottom = _tops(drawn, NARROW, at + 34.0, stacked=True)
-        marks.append(_stacked_labels(drawn, tops, NARROW))
         lanes = [_below_label(row, top) for row, top in tops_of(drawn, tops)]
-        marks.append(_panel(drawn, number, panel, (6.0, NARROW - NUMBERS), lanes, bottom, at + 14))
+        bands = [(top - 2, top + drawn.lanes * LANE + 2) for top in lanes]
+        marks.append(_stacked_labels(drawn, tops, NARROW))
+        marks.append(_panel(drawn, number, panel, (PAD, NARROW - _numbers(drawn, number)), lanes, bands, at + 14))
         at = bottom + 44
     return figure((NARROW, at - 14), drawn.title, drawn.description, f"{drawn.mark}-n", *marks)
+
+
+def _numbers(drawn: DotFigure, number: int) -> float:
+    """Width that the numbers of a panel need."""
+    return DIGIT * max((len(mark.said) for row in drawn.rows for mark in row.cells[number]), default=0) + 12
 
 
 def tops_of(drawn: DotFigure, tops: Sequence[float]) -> list[tuple[Row, float]]:
@@ -144,10 +153,11 @@ def _stacked_labels(drawn: DotFigure, tops: Sequence[float], width: float) -> Ma
 
 
 def _panel(
-    drawn: DotFigure, number: int, panel: Panel, span: tuple[float, float], tops: Sequence[float], bottom: float, title_at: float
+    drawn: DotFigure, number: int, panel: Panel, span: tuple[float, float], tops: Sequence[float], bands: Bands, title_at: float
 ) -> Markup:
+    """One axis with its marks; `tops`: where each row's lanes begin, `bands`: the heights that its grid crosses."""
     scale = Scale(panel.low, panel.high, *span)
-    made = [text(span[0], title_at, panel.title, "head"), *_axis(panel, scale, title_at + 13, bottom)]
+    made = [text(span[0] if span[0] > PAD else 0, title_at, panel.title, "head"), *_axis(panel, scale, bands)]
     for row, top in tops_of(drawn, tops):
         for mark in row.cells[number]:
             y = top + (mark.series + 0.5) * LANE
@@ -156,16 +166,12 @@ def _panel(
     return element("g", {}, *made)
 
 
-def _axis(panel: Panel, scale: Scale, top: float, bottom: float) -> list[Markup]:
-    made = []
-    count = 5 if scale.end - scale.start > 200 else 4
-    for value in ticks(panel.low, panel.high, count):
-        x = scale(value)
-        is_reference = abs(value - panel.reference) < 1e-9
-        made.append(line(x, top, x, bottom, "reference" if is_reference else "grid"))
-        made.append(text(x, bottom + 16, panel.tick(value), "tick", "middle"))
-    if not any(abs(value - panel.reference) < 1e-9 for value in ticks(panel.low, panel.high, count)):
-        made.append(line(scale(panel.reference), top, scale(panel.reference), bottom, "reference"))
+def _axis(panel: Panel, scale: Scale, bands: Bands) -> list[Markup]:
+    shown = ticks(panel.low, panel.high, 5 if scale.end - scale.start > 230 else 4)
+    made = [text(scale(value), bands[-1][1] + 16, panel.tick(value), "tick", "middle") for value in shown]
+    for value in dict.fromkeys([*shown, panel.reference]):
+        style = "reference" if abs(value - panel.reference) < 1e-9 else "grid"
+        made += [line(scale(value), top, scale(value), bottom, style) for top, bottom in bands]
     return made
 
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from msm.report import bars, curves, dots, words
-from msm.report.model import Effect, Report, Score
+from msm.report.asked import Effect, Score
+from msm.report.model import Report
 from msm.report.parts import Corpus, Training
 
 MEASURES = ("margin", "choice")
@@ -154,7 +155,8 @@ def document_bars(corpus: Corpus) -> Markup:
 
 def genre_bars(corpus: Corpus) -> Markup:
     """The genres, by tokens."""
-    found = [bars.Bar(genre.name, genre.tokens, f"{words.count(genre.tokens)} tokens") for genre in corpus.genres[:16]]
+    genres = sorted(corpus.genres, key=lambda genre: (-genre.tokens, genre.name))[:16]
+    found = [bars.Bar(genre.name, genre.tokens, f"{words.count(genre.tokens)} tokens") for genre in genres]
     return bars.draw(f"Genres of {corpus.name}, by tokens", found, f"genres-{corpus.name}")
 
 

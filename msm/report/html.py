@@ -11,6 +11,7 @@ from typing import Any
 from markupsafe import Markup
 
 from msm.report import dots, figures, words
+from msm.report.asked import AnswerSample, ItemSet
 from msm.report.model import Report
 
 FILTERS = ("count", "decimal", "duration", "joined", "moment", "percent", "points", "short", "signed", "size")
@@ -20,9 +21,9 @@ TITLES = {
     "few-updates": "Few updates",
     "broken-chat": "Broken chat format",
     "shared-words": "Shortcut items",
-    "only-shared-words": "Words, not values?",
+    "only-shared-words": "Words rather than values",
     "no-control": "No control",
-    "one-seed": "One seed",
+    "one-seed": "No repetition",
     "unscored": "Unscored answers",
     "unpinned": "Not pinned",
 }
@@ -51,13 +52,24 @@ def _context(report: Report) -> dict[str, Any]:
         "effects": figures.effect_figures(report),
         "scores": figures.score_figures(report),
         "curves": figures.training_curves(report),
+        "found": report.sentence.split("; "),
+        "said": _answer_groups(report),
         "kept": {corpus.name: figures.document_bars(corpus) for corpus in report.corpora},
         "genres": {corpus.name: figures.genre_bars(corpus) for corpus in report.corpora if len(corpus.genres) > 1},
         "time": figures.time_bars(report),
         "totals": _totals(report),
-        "promises": {group.set: _promise(report, group.set) for group in report.sets},
+        "promises": {(group.eval, group.value, group.set): _promise(group) for group in report.sets},
         "stage_names": {stage.fingerprint: stage.name for stage in report.stages},
     }
+
+
+def _answer_groups(report: Report) -> list[tuple[str, str, list[AnswerSample]]]:
+    """(value, set, samples), in the order of the sets of items."""
+    groups: dict[tuple[str, str], list[AnswerSample]] = {}
+    for sample in report.answers:
+        groups.setdefault((sample.value, sample.set), []).append(sample)
+    order = figures.sets_of(report)
+    return [(value, set_, groups[value, set_]) for value, set_ in sorted(groups, key=lambda group: (group[0], order.index(group[1])))]
 
 
 def _totals(report: Report) -> dict[str, Any]:
@@ -72,12 +84,10 @@ def _totals(report: Report) -> dict[str, Any]:
     }
 
 
-def _promise(report: Report, set_: str) -> str:
+def _promise(group: ItemSet) -> str:
     """What a legend says of a set: how many of its items share a content word with the training texts."""
-    groups = [group for group in report.sets if group.set == set_]
-    if any(group.shared is None for group in groups):
+    if group.shared is None:
         return ""
-    shared, items = sum(group.shared or 0 for group in groups), sum(group.items for group in groups)
-    if not shared:
+    if not group.shared:
         return "no content word shared with any training text"
-    return f"{shared} of {items} items share content words with training texts"
+    return f"{group.shared} of {group.items} items share content words with training texts"

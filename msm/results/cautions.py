@@ -13,7 +13,8 @@ from msm.evals.statistics import Effect
 from msm.plan import Plan, Stage
 from msm.plan.decide import stale
 from msm.plan.kinds import TRAINING
-from msm.report.model import Caution, ItemSet, Score
+from msm.report.asked import ItemSet, Score
+from msm.report.model import Caution
 from msm.store.artifacts import Manifest
 from msm.train.counting import FEW_UPDATES
 

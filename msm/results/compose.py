@@ -14,7 +14,8 @@ import numpy as np
 from msm.evals.effects import ArmLike, controls_of
 from msm.evals.statistics import Effect as Compared
 from msm.plan.kinds import TRAINING
-from msm.report.model import AnswerSample, Arm, Chat, Effect, Health, Identity, ItemRow, Report, SpecText, StageLine
+from msm.report.asked import AnswerSample, Chat, Effect, Health, ItemRow
+from msm.report.model import Arm, Identity, Report, SpecText, StageLine
 from msm.results import learned, samples
 from msm.results.evidence import Scores, paired_means
 from msm.results.rows import StageRow
@@ -114,12 +115,14 @@ def _answers(seen: Survey, evaluation: str, scores: Scores) -> tuple[AnswerSampl
 
 
 def _health(seen: Survey) -> Iterator[Health]:
-    for (evaluation, seed, fingerprint), rates in seen.health.items():
-        chats = tuple(Chat(prompt=s["prompt"], text=samples.cut(s["text"], 400), ended=s["ended"]) for s in rates["samples"])
-        shares = {name: rates[name] for name in ("ended", "repeated", "leaked", "empty")}
+    """In the order of seeds and arms."""
+    for evaluation in seen.plan.evaluations:
         for model in seen.plan.models:
-            if (model.seed, model.model.fingerprint) == (seed, fingerprint):
-                yield Health(eval=evaluation, arm=model.arm, seed=seed, samples=chats, **shares)
+            rates = seen.health.get((evaluation, model.seed, model.model.fingerprint))
+            if rates is not None:
+                chats = tuple(Chat(prompt=s["prompt"], text=samples.cut(s["text"], 400), ended=s["ended"]) for s in rates["samples"])
+                shares = {name: rates[name] for name in ("ended", "repeated", "leaked", "empty")}
+                yield Health(eval=evaluation, arm=model.arm, seed=model.seed, samples=chats, **shares)
 
 
 def _items(seen: Survey, evaluation: str, scores: Scores) -> Iterator[ItemRow]:

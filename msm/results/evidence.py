@@ -17,7 +17,7 @@ from msm.evals.effects import SummaryRow, find_effects, summarise
 from msm.evals.scores import ItemScore, read_scores
 from msm.evals.statistics import Effect, over_items, over_seeds
 from msm.plan import Plan
-from msm.report.model import Score, SeedValue
+from msm.report.asked import Score, SeedValue
 from msm.results.artifacts import Artifacts
 
 Scores = Mapping[int, Mapping[str, Sequence[ItemScore]]]

@@ -9,7 +9,7 @@ from typing import Any
 
 from msm.evals.items import Item
 from msm.evals.scores import ItemScore
-from msm.report.model import AnswerSample, ArmAnswers
+from msm.report.asked import AnswerSample, ArmAnswers
 from msm.report.parts import ChatSample, Sample, Turn
 
 LONGEST = 1500

@@ -15,7 +15,8 @@ from msm.evals.items import Item, parse_items, select
 from msm.plan import Plan, Stage, StageRef
 from msm.plan.decide import needed
 from msm.plan.kinds import CURATE, DEMONSTRATE
-from msm.report.model import Caution, ItemSet, Score
+from msm.report.asked import ItemSet, Score
+from msm.report.model import Caution
 from msm.results.artifacts import Artifacts
 from msm.results.cautions import Rates, Seen, cautions
 from msm.results.evidence import Evidence, arm_scores, gather
