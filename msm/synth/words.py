@@ -6,6 +6,7 @@ Invariant: both sides of a comparison go through the same functions, so a wrong 
 
 import re
 import unicodedata
+from functools import lru_cache
 
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 _CLITIC = re.compile(r"'(?:s|re|ve|ll|d|m)?$")
@@ -30,9 +31,11 @@ FUNCTION_WORDS = frozenset(_FUNCTION_WORDS.split())
 def words(text: str) -> list[str]:
     """Words in order: compatibility-normalised, case-folded, possessives and contractions cut; hyphens and punctuation separate."""
     folded = unicodedata.normalize("NFKC", text).casefold().replace("’", "'").replace("ʼ", "'")
-    return [_CLITIC.sub("", word) for word in _WORD.findall(folded)]
+    found: list[str] = _WORD.findall(folded)
+    return [_CLITIC.sub("", word) for word in found] if "'" in folded else found
 
 
+@lru_cache(maxsize=1 << 17)
 def lemma(word: str) -> str:
     """The singular of an English plural by its ending; any other word as it is."""
     if len(word) > 4 and word.endswith("ies"):
