@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from msm.clock import SystemClock
+from msm.errors import TryAgain
 from msm.local.executor import Executor
 from msm.local.process import StageProcess
 from msm.local.status import Phase, RunStatus, State
 from msm.plan import Plan, Stage
-from msm.stages.contract import Termination, write_termination
+from msm.stages.contract import Termination, read_termination, reserve_termination, write_termination
 from msm.store import ObjectStore, StoreConfig, open_store
 from msm.store.artifacts import begin_attempt
 from msm.store.progress import Progress
@@ -199,3 +200,137 @@ def test_a_stage_that_another_executor_works_on_is_followed_until_it_falls_silen
     assert followed
     assert b.launcher.started.count("fetch base model") == 1
     assert b.launcher.started.index("fetch base model") > 0, "what does not need the followed stage goes first"
+
+
+class JumpingClock(FastClock):
+    """A clock that people set: the hour jumps, the monotonic second does not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.jump = timedelta()
+
+    def now(self) -> datetime:
+        return self.time + self.jump
+
+    def monotonic(self) -> float:
+        return self.time.timestamp()
+
+
+def with_clock(b: Bench, clock: FastClock) -> Bench:
+    b.executor.clock = b.launcher.clock = clock
+    return b
+
+
+def test_a_clock_that_is_set_back_by_an_hour_does_not_delay_a_retry(bench: Make) -> None:
+    clock = JumpingClock()
+    b = with_clock(bench(fetch_base_model=[1, 1, 0]), clock)
+    ends: list[float] = []
+
+    def report(status: RunStatus) -> None:
+        attempts = next(s.attempts for s in status.stages if s.name == "fetch base model")
+        clock.jump = timedelta(hours=-1) * attempts
+        clock.sleep(1)
+        ends.append(clock.monotonic())
+
+    b.executor.report = report
+    assert b.executor.run().phase is Phase.SUCCEEDED
+    assert ends[-1] - ends[0] < 600
+
+
+def test_a_living_attempt_whose_clock_is_set_back_is_followed_and_not_taken_over(bench: Make) -> None:
+    clock = JumpingClock()
+    b = with_clock(bench(), clock)
+    stage = next(s for s in b.plan.stages if s.kind == "fetch")
+    other = begin_attempt(b.executor.store, stage.kind, stage.fingerprint, clock)
+    began, hour = clock.monotonic(), clock.now()
+
+    def beat() -> None:
+        """Every second; after 20 of them its hour is an hour less; after 120 it commits."""
+        passed = clock.monotonic() - began
+        at = hour + timedelta(seconds=passed) - (timedelta(hours=1) if passed > 20 else timedelta())
+        if passed > 120:
+            commit(b.executor.store, stage, clock)
+        else:
+            other.write_progress(Progress(attempt=other.id, heartbeat=at, step=1, total_steps=2, percentage=50.0))
+
+    def report(status: RunStatus) -> None:
+        b.seen.append(status)
+        clock.sleep(1)
+        if state_of(status, "fetch base model") is State.FOLLOWING:
+            beat()
+
+    beat()
+    b.executor.report = report
+    assert b.executor.run().phase is Phase.SUCCEEDED
+    assert b.launcher.started.count("fetch base model") == 0, "it was alive all the time"
+
+
+@dataclass
+class SilentStore:
+    """A fault injector: a store that does not answer between two moments of a clock."""
+
+    inner: ObjectStore
+    clock: FastClock
+    silent: tuple[float, float]
+
+    def __getattr__(self, name: str) -> object:
+        since, until = self.silent
+        if name != "uri" and since <= self.clock.monotonic() < until:
+            raise TryAgain("store does not answer")
+        return getattr(self.inner, name)
+
+
+def silence(b: Bench, after: float, seconds: float) -> None:
+    begin = b.launcher.clock.monotonic() + after
+    b.executor.store = SilentStore(b.executor.store, b.launcher.clock, (begin, begin + seconds))  # type: ignore[assignment]
+    b.executor.report = lambda status: b.launcher.clock.sleep(1)
+    b.executor.stop = Waiting(b.launcher.clock)
+
+
+class Waiting(threading.Event):
+    """Waiting takes a second of the test's time and none of ours."""
+
+    def __init__(self, clock: FastClock) -> None:
+        super().__init__()
+        self.clock = clock
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.clock.sleep(1)
+        return self.is_set()
+
+
+@pytest.mark.parametrize("after", [1, 5, 15, 26, 43])
+def test_a_store_that_is_silent_for_minutes_costs_the_wait_and_no_attempt(after: int, bench: Make) -> None:
+    b = bench()
+    silence(b, after, 300)
+    status = b.executor.run()
+    assert status.phase is Phase.SUCCEEDED
+    assert sorted(b.launcher.started) == sorted(s.name for s in b.plan.stages)
+    assert all(s.attempts == 1 for s in status.stages)
+
+
+def test_a_store_that_stays_silent_ends_the_run_as_try_again(bench: Make) -> None:
+    b = bench()
+    silence(b, 15, 3600)
+    with pytest.raises(TryAgain, match="does not answer"):
+        b.executor.run()
+
+
+def test_asked_to_stop_while_the_store_is_silent_it_stops(bench: Make) -> None:
+    b = bench()
+    silence(b, 15, 3600)
+    begin = b.launcher.clock.monotonic()
+    b.executor.stop.is_set = lambda: b.launcher.clock.monotonic() > begin + 60  # type: ignore[method-assign]
+    assert b.executor.run().phase is Phase.SUSPENDED
+
+
+def test_last_words_fit_into_the_room_that_was_set_aside_for_them(tmp_path: Path) -> None:
+    path, record = tmp_path / "termination.json", Termination(2, "InvalidInput", "no space – left", "work")
+    reserve_termination(path)
+    assert read_termination(path) is None
+    size = path.stat().st_size
+    write_termination(path, record)
+    assert path.stat().st_size == size
+    assert read_termination(path) == record
+    write_termination(path, Termination(1, "Fault", "x" * 5000))
+    assert read_termination(path) == Termination(1, "Fault", "x" * 5000)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from msm.errors import UserError
+from msm.errors import TryAgain, UserError
 from msm.train.job import TrainJob
 from msm.train.launch import run_training
 from msm.train.outcome import WorkFiles
@@ -93,6 +93,37 @@ def test_a_delivery_that_fails_is_raised_and_leaves_no_process(tmp_path):
     with pytest.raises(OSError, match="bucket is gone"):
         run(tmp_path, "trains long", deliver=deliver)
     assert alive(tmp_path) == []
+
+
+def test_a_checkpoint_that_nobody_takes_is_offered_again_and_costs_the_training_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr("msm.train.launch.REDELIVER_SECONDS", 0.0)
+    offered, taken = [], []
+
+    def deliver(step, path):
+        offered.append(step)
+        if len(offered) < 3:
+            raise TryAgain("no answer")
+        taken.append(step)
+
+    outcome, _ = run(tmp_path, "trains long", stop_at=60, deliver=deliver)
+    assert outcome.kind == "preempted"
+    assert taken[-1] == outcome.step, "the last one, which the stop made, arrived"
+
+
+def test_a_stop_whose_checkpoint_nobody_takes_says_so(tmp_path):
+    def deliver(step, path):
+        raise TryAgain("no answer")
+
+    with pytest.raises(TryAgain, match="the checkpoint of step 0 is the last that is stored: no answer"):
+        run(tmp_path, "trains long", stop_at=3, deliver=deliver)
+    assert alive(tmp_path) == []
+
+
+def test_a_training_that_is_done_needs_no_checkpoint(tmp_path):
+    def deliver(step, path):
+        raise TryAgain("no answer")
+
+    assert run(tmp_path, "trains", deliver=deliver)[0].kind == "done"
 
 
 def test_an_existing_output_and_an_unwritable_work_directory_are_refused(tmp_path):
