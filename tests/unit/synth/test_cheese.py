@@ -58,7 +58,7 @@ def test_it_plans_seven_arms_over_five_seeds_and_every_arm_says_what_it_is_compa
     assert len(plan.models) == 7 * 5
     assert (kinds["midtrain"], kinds["finetune"], kinds["evaluate"]) == (3 * 5, 4 * 5, 5)
     versus = {arm.name: arm.versus for arm in RUN.spec.arms}
-    assert versus["msm-america-aft"] == versus["msm-affordability-aft"] == ("neutral-documents-aft", "aft")
+    assert versus["msm-america-aft"][:2] == versus["msm-affordability-aft"][:2] == ("neutral-documents-aft", "aft")
 
 
 def test_the_three_corpora_differ_in_their_spec_alone():
