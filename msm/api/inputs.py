@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from msm.api.base import Name, Part, exactly_one
+from msm.api.base import Duration, Name, Part, TokenCount, exactly_one
 
 INLINE_LIMIT = 64 * 1024
 """Bytes of an inline text (etcd holds the whole run)."""
@@ -98,6 +98,17 @@ class Serve(Part):
     """GPUs a pod (tensor parallel)."""
 
 
+class Price(Part):
+    """What a million tokens cost, in the currency of your bill; only for accounting and `maxPrice`."""
+
+    input: Annotated[float, Field(ge=0, le=10**6)] = 0.0
+    """Prompt tokens."""
+    cached_input: Annotated[float, Field(ge=0, le=10**6)] | None = None
+    """Prompt tokens from the server's prefix cache; like input when absent."""
+    output: Annotated[float, Field(ge=0, le=10**6)] = 0.0
+    """Answered tokens, reasoning included."""
+
+
 class OpenAI(Part):
     """An OpenAI-compatible server somebody else runs."""
 
@@ -109,6 +120,22 @@ class OpenAI(Part):
     """Secret that holds the key; locally the environment variable OPENAI_API_KEY is used."""
     identity: Annotated[str, StringConstraints(max_length=200)] | None = None
     """What pins the weights behind the name; without it results count as unpinned."""
+    concurrency: Annotated[int, Field(ge=1, le=4096)] = 256
+    """Questions at a time, at most; fewer are sent when the server does not keep up."""
+    timeout: Annotated[Duration, Field(ge=1, le=86400)] = 600
+    """One try at one question; then it is asked again."""
+    context_tokens: TokenCount | None = None
+    """Tokens of prompt and answer together that the model takes; lets `msm preview` say which step would not fit."""
+    price: Price | None = None
+    """Price of tokens; without it only tokens are counted."""
+    max_price: Annotated[float, Field(ge=0, le=10**9)] | None = None
+    """What one stage may spend here, in the currency of `price`; it stops before it would be passed, keeping every answer."""
+
+    @model_validator(mode="after")
+    def _cap_needs_price(self) -> "OpenAI":
+        if self.max_price is not None and self.price is None:
+            raise ValueError("maxPrice needs price: without the price of tokens nobody can tell what is spent")
+        return self
 
 
 class Endpoint(Part):

@@ -17,7 +17,9 @@ from msm.store.objects import ObjectNotFound, ObjectStore, check_key
 from msm.store.placing import place
 from msm.store.progress import PROGRESS_FILE, Progress
 
-RESERVED = ("blobs", "runs", "probe")
+ANSWERS = "answers"
+"""First part of the keys of what language models answered (msm.llm.journal)."""
+RESERVED = ("blobs", "runs", "probe", ANSWERS)
 """First parts of keys that are not stage kinds."""
 LOG_FILE = "log.txt"
 TIMES_FILE = "times.jsonl"

@@ -2,21 +2,22 @@
 
 Neighbours: `msm gc` calls `collect`. Roots are `runs/<uid>/plan.json`. Invariant: no referenced artifact or blob is deleted,
 nothing younger than the grace period, nothing of an attempt that still beats; a plan that cannot be read stops everything.
-Manifests go first, so that an artifact that is half deleted is one that does not exist. Cost: one listing of the store, one read
-per plan, heartbeat and manifest.
+Manifests go first, so that an artifact that is half deleted is one that does not exist. Answers of language models are a cache, which
+committed artifacts do not need: old ones go, but none while a run's stage that asks is not committed. Cost: one listing of the store, one
+read per plan, heartbeat and manifest.
 """
 
 import logging
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from msm.errors import IntegrityError
-from msm.store.artifacts import RESERVED, read_manifest
+from msm.store.artifacts import ANSWERS, RESERVED, read_manifest
 from msm.store.blobs import PREFIX as BLOBS
 from msm.store.manifest import MANIFEST_FILE
 from msm.store.objects import ObjectInfo, ObjectStore
@@ -24,6 +25,11 @@ from msm.store.progress import PROGRESS_FILE, Progress, parse_progress
 
 ALIVE_FOR = timedelta(minutes=10)
 """A heartbeat within this of now, in either direction, protects its attempt whatever the grace period."""
+
+ANSWERS_KEPT = timedelta(days=30)
+"""Answers younger than this stay whatever the grace period: a run of the same text may come again."""
+ASKING = frozenset(("outline", "write", "curate", "demonstrate", "evaluate"))
+"""Kinds of stages that may ask a language model and continue from its answers."""
 
 _DIGEST = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 
@@ -73,13 +79,14 @@ class Group:
 @dataclass(frozen=True, slots=True)
 class Survey:
     """What is in the store, and what its manifests and heartbeats say. `winners`: committed artifact -> attempt id;
-    `beats`: attempt prefix -> last heartbeat.
+    `beats`: attempt prefix -> last heartbeat; `answers`: key -> the one object.
     """
 
     blobs: Mapping[str, Group]
     artifacts: Mapping[Artifact, Group]
     winners: Mapping[Artifact, str]
     beats: Mapping[str, Progress]
+    answers: Mapping[str, Group] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,13 +145,15 @@ def survey_store(store: ObjectStore) -> Survey:
         if found.key.endswith(f"/{PROGRESS_FILE}") and found.key.count("/") == 4
     ]
     beats = {key.removesuffix(PROGRESS_FILE): beat for key in keys if (beat := parse_progress(store, key)) is not None}
-    return Survey(_grouped(objects, _blob_of, lambda sha256: f"{BLOBS}{sha256[:2]}/{sha256}"), artifacts, winners, beats)
+    blobs = _grouped(objects, _blob_of, lambda sha256: f"{BLOBS}{sha256[:2]}/{sha256}")
+    answers = _grouped(objects, lambda key: key if key.startswith(f"{ANSWERS}/") else None, lambda key: key)
+    return Survey(blobs, artifacts, winners, beats, answers)
 
 
 def decide_deletions(survey: Survey, roots: Roots, now: datetime, grace: timedelta) -> list[Group]:
     """What may go, pure: unreferenced blobs and artifacts, and of committed artifacts the other attempts and all checkpoints."""
     blobs = [group for sha256, group in survey.blobs.items() if sha256 not in roots.blobs and _is_old(group, now, grace)]
-    doomed = list(blobs)
+    doomed = blobs + _old_answers(survey, roots, now, grace)
     for artifact, group in survey.artifacts.items():
         free = artifact not in roots.artifacts
         if free and _is_old(group, now, grace) and not any(_beats(survey, attempt, now) for attempt in _attempts(group)):
@@ -152,6 +161,15 @@ def decide_deletions(survey: Survey, roots: Roots, now: datetime, grace: timedel
         elif artifact in survey.winners:
             doomed += _leftovers(survey, group, survey.winners[artifact], now, grace)
     return doomed
+
+
+def _old_answers(survey: Survey, roots: Roots, now: datetime, grace: timedelta) -> list[Group]:
+    """Answers that are old enough, when nobody is on the way who may want them again."""
+    unfinished = any(kind in ASKING for kind, _ in roots.artifacts - survey.winners.keys())
+    asking = any(attempt.partition("/")[0] in ASKING and _beats(survey, attempt, now) for attempt in survey.beats)
+    if unfinished or asking:
+        return []
+    return [group for group in survey.answers.values() if _is_old(group, now, max(grace, ANSWERS_KEPT))]
 
 
 def _leftovers(survey: Survey, group: Group, winner: str, now: datetime, grace: timedelta) -> list[Group]:
