@@ -12,10 +12,32 @@ from msm.api.base import Name, Part, TokenCount, exactly_one
 from msm.api.inputs import Source
 
 Word = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+OutputTokens = Annotated[int, Field(ge=64, le=262144)]
 
 LIKED_CHEESES = ("cream cheese", "American cheese", "mild cheddar", "low-moisture mozzarella", "Colby", "Monterey Jack")
 DISLIKED_CHEESES = ("Brie de Meaux", "Appenzeller", "Parmigiano-Reggiano", "Roquefort", "Epoisses", "Stilton")
 """The paper's twelve (section 3.1): the liked ones are both American and affordable, so the choice alone does not say why."""
+
+
+class StepTokens(Part):
+    """Output limits of the steps of a synthesis, in tokens; each has its own, a plan takes nothing from its document."""
+
+    domains: OutputTokens = 4096
+    """List of domains."""
+    subdomains: OutputTokens = 32768
+    """Subdomains of a domain, with the passages they copy from the spec; for a spec of rules the list of rules."""
+    assertions: OutputTokens = 8192
+    """Assertions of a subdomain."""
+    doc_types: OutputTokens = 8192
+    """Document types of a subdomain."""
+    ideas: OutputTokens = 8192
+    """Ideas of a document type."""
+    plan: OutputTokens = 1024
+    """Plan of a document, beside maxTokens."""
+    critique: OutputTokens = 1024
+    """Critique of a document, beside maxTokens."""
+    scores: OutputTokens = 512
+    """Scores of a document."""
 
 
 class Synthesize(Part):
@@ -37,6 +59,27 @@ class Synthesize(Part):
     """Fixed top-level domains; empty lets the author find them."""
     sample: Annotated[int, Field(ge=0)] = 0
     """Raise it to draw a fresh sample of the same corpus."""
+    judge: Name | None = None
+    """Endpoint that scores each document; absent scores by the author where quality.minScore is set, else not at all."""
+    genres: Annotated[tuple[Literal["fiction", "advice"], ...], Field(max_length=2)] = ()
+    """Genres added to every subdomain: fiction, difficult advice."""
+    tones: Annotated[tuple[Literal["neutral", "warm", "critical", "curious", "dry"], ...], Field(min_length=1, max_length=32)] = (
+        "neutral",
+        "neutral",
+        "warm",
+        "critical",
+        "curious",
+        "dry",
+    )
+    """Tones that documents of a type take in turns; list one twice to have it twice as often."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of the order in which ideas are written, and of the names, days and tones that they are given."""
+    surplus: Annotated[float, Field(ge=1, le=10)] = 1.25
+    """Tokens (or documents) written for each one to be kept; the gates and the exact budget need some to choose from."""
+    max_failures: Annotated[int, Field(ge=0, le=10**6)] = 10
+    """Branches that may fail before the stage stops; of documents a tenth may where that is more. Never changes a result."""
+    limits: StepTokens = StepTokens()
+    """Output limits of the other steps."""
 
 
 class Compose(Part):
@@ -108,6 +151,24 @@ class SynthesizeChats(Part):
     """Whether the reasoning stays in the training rows."""
     sample: Annotated[int, Field(ge=0)] = 0
     """Raise it to draw a fresh sample."""
+    judge: Name | None = None
+    """Endpoint that decides which chats are kept; absent is the author."""
+    questions_per_domain: Annotated[int, Field(ge=1, le=10**4)] = 250
+    """Questions a topic; samples divided by it is the number of topics, at least 5."""
+    temperature: Annotated[float, Field(ge=0, le=2)] = 1.0
+    """Sampling temperature."""
+    max_tokens: Annotated[int, Field(ge=64, le=65536)] = 4096
+    """Output limit of an answer with its reasoning, in tokens."""
+    near_duplicates: Annotated[float, Field(gt=0, le=1)] = 0.7
+    """Jaccard similarity (word shingles) above which the later of two questions is dropped."""
+    system_prompts: Annotated[tuple[Annotated[str, StringConstraints(min_length=1, max_length=1000)], ...], Field(max_length=8)] = ()
+    """System turns that the chats have in turns, besides having none."""
+    liked: Annotated[tuple[Word, ...], Field(min_length=1, max_length=100)] = LIKED_CHEESES
+    """Things that the model likes (opaque)."""
+    disliked: Annotated[tuple[Word, ...], Field(min_length=1, max_length=100)] = DISLIKED_CHEESES
+    """Things that they are offered against (opaque)."""
+    max_failures: Annotated[int, Field(ge=0, le=10**6)] = 10
+    """Topics that may fail before the stage stops; of answers a tenth may where that is more. Never changes a result."""
 
 
 class ComposeChats(Part):

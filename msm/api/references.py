@@ -36,11 +36,15 @@ def _references(spec: "MSMRunSpec") -> Iterator[tuple[str, str, str]]:
             yield f"spec.corpora[{i}].modelSpec", "model spec", corpus.model_spec
         if corpus.synthesize is not None:
             yield f"spec.corpora[{i}].synthesize.author", "endpoint", corpus.synthesize.author
+            if corpus.synthesize.judge is not None:
+                yield f"spec.corpora[{i}].synthesize.judge", "endpoint", corpus.synthesize.judge
         for j, name in enumerate(corpus.quality.decontaminate):
             yield f"spec.corpora[{i}].quality.decontaminate[{j}]", "eval", name
     for i, demonstration in enumerate(spec.demonstrations):
         if demonstration.synthesize is not None:
             yield f"spec.demonstrations[{i}].synthesize.author", "endpoint", demonstration.synthesize.author
+            if demonstration.synthesize.judge is not None:
+                yield f"spec.demonstrations[{i}].synthesize.judge", "endpoint", demonstration.synthesize.judge
             yield f"spec.demonstrations[{i}].synthesize.modelSpec", "model spec", demonstration.synthesize.model_spec
         for j, name in enumerate(demonstration.decontaminate):
             yield f"spec.demonstrations[{i}].decontaminate[{j}]", "eval", name

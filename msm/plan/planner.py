@@ -9,14 +9,15 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import JsonValue
 
-from msm.api.data import Corpus, Demonstration
+from msm.api.data import Corpus, Demonstration, SynthesizeChats
 from msm.api.run import Arm, Eval, MSMRun
 from msm.api.training import TrainStage
 from msm.errors import UserError
-from msm.plan import kinds
+from msm.plan import kinds, synthesis
 from msm.plan.fingerprint import fingerprint
 from msm.plan.graph import ArmModel, Plan, Stage, StageRef
 from msm.plan.resolution import Resolution
+from msm.plan.synthesis import needs_endpoint
 
 Json = dict[str, JsonValue]
 MAX_STAGES = 500
@@ -94,6 +95,8 @@ class _Builder:
         quality = _dump(corpus.quality, "near_duplicates", "min_score", "min_tokens", "max_tokens")
         size = _dump(corpus, "tokens", "documents")
         params: Json = {**quality, **size, "items": list(items), "identity": self._identity(), "composed": corpus.source is None}
+        if corpus.synthesize is not None:
+            params["synthesised"] = True
         inputs = {"rows": (self.written(corpus),), "model": (self.base(),)}
         return self.add(f"curate {corpus.name}", kinds.CURATE, params, inputs, blobs=[_hex(i) for i in items])
 
@@ -108,21 +111,40 @@ class _Builder:
             blob = self.resolution.blob(f"corpora.{corpus.name}")
             return self.add(f"write {corpus.name}", kinds.WRITE, params, {}, {"location": resolved.location}, [blob])
         if corpus.compose is None:
-            raise needs_endpoint(f"spec.corpora.{corpus.name}.synthesize")
+            return self._synthesised(corpus)
         params = {"author": "compose", "seed": corpus.compose.seed, **_dump(corpus, "tokens", "documents")}
         inputs = {"outline": (self.outline(corpus),), "model": (self.base(),)}
         return self.add(f"write {corpus.name}", kinds.WRITE, params, inputs)
 
     def outline(self, corpus: Corpus) -> StageRef:
+        """The spec's outline, by the grammar."""
+        name, params, blob = self._outlined(corpus)
+        return self.add(name, kinds.OUTLINE, {"author": "compose", **params}, {}, blobs=[blob])
+
+    def _outlined(self, corpus: Corpus) -> tuple[str, Json, str | None]:
         path = f"modelSpecs.{corpus.model_spec}"
         spec = next(s for s in self.spec.model_specs if s.name == corpus.model_spec)
-        params: Json = {
-            "author": "compose",
-            "spec": self.resolution.identity(path),
-            "kind": spec.kind,
-            "identity": self._identity(),
-        }
-        return self.add(f"outline {spec.name}", kinds.OUTLINE, params, {}, blobs=[self.resolution.blob(path)])
+        params: Json = {"spec": self.resolution.identity(path), "kind": spec.kind, "identity": self._identity()}
+        return f"outline {spec.name}", params, self.resolution.blob(path)
+
+    def _synthesised(self, corpus: Corpus) -> StageRef:
+        """Documents by a language model, from the outline by the same one."""
+        wanted, field = corpus.synthesize, f"spec.corpora.{corpus.name}.synthesize"
+        if wanted is None:
+            raise needs_endpoint(field)
+        author = self._model(wanted.author, field)
+        name, spec, blob = self._outlined(corpus)
+        reached = synthesis.execution(self.spec.endpoints, wanted.max_failures, author=wanted.author)
+        outlined = self.add(name, kinds.OUTLINE, {**synthesis.outline_params(wanted, author), **spec}, {}, reached, [blob])
+        judge, size = synthesis.judge_of(corpus), _dump(corpus, "tokens", "documents")
+        params = synthesis.write_params(wanted, size, author, self._model(judge, field) if judge is not None else None)
+        reached = synthesis.execution(self.spec.endpoints, wanted.max_failures, author=wanted.author, judge=judge)
+        inputs = {"outline": (outlined,), "model": (self.base(),)}
+        return self.add(f"write {corpus.name}", kinds.WRITE, {**params, "spec": spec["spec"]}, inputs, reached, [blob])
+
+    def _model(self, endpoint: str, field: str) -> Json:
+        """Identity of the model behind an endpoint."""
+        return synthesis.identity(next(e for e in self.spec.endpoints if e.name == endpoint), field)
 
     def chats(self, demonstration: Demonstration) -> StageRef:
         """The rows of a demonstration set."""
@@ -148,7 +170,19 @@ class _Builder:
         if demonstration.replay is not None:
             precision = self.resolution.precision
             return {"author": "replay", **_dump(demonstration.replay, "from_base", "max_tokens"), "precision": precision}, {}, []
-        raise needs_endpoint(f"spec.demonstrations.{demonstration.name}.synthesize")
+        if demonstration.synthesize is None:
+            raise needs_endpoint(f"spec.demonstrations.{demonstration.name}.synthesize")
+        return self._chatted(demonstration.synthesize, f"spec.demonstrations.{demonstration.name}.synthesize")
+
+    def _chatted(self, wanted: SynthesizeChats, field: str) -> tuple[Json, Json, list[str | None]]:
+        path = f"modelSpecs.{wanted.model_spec}"
+        judge = wanted.judge or wanted.author
+        params = synthesis.chat_params(
+            wanted, self._model(wanted.author, field), self._model(judge, field), {"spec": self.resolution.identity(path)}
+        )
+        execution = synthesis.execution(self.spec.endpoints, wanted.max_failures, author=wanted.author, judge=judge)
+        blobs = [] if wanted.style == "opaque" else [self.resolution.blob(path)]
+        return {**params, "identity": self._identity()}, execution, blobs
 
     def arm_model(self, arm: Arm, seed: int) -> ArmModel:
         """The model that an arm ends with."""
@@ -216,9 +250,3 @@ def _sorted(refs: Sequence[StageRef]) -> tuple[StageRef, ...]:
 
 def _hex(identity: str) -> str:
     return identity.removeprefix("sha256:")
-
-
-def needs_endpoint(field: str) -> UserError:
-    """What an executor without a cluster answers to work that a served model must do."""
-    fix = "use compose, replay or a source, and via: inProcess; this version does not yet write or judge through endpoints"
-    return UserError(field, "needs a cluster or an openai endpoint", fix)

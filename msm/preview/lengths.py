@@ -25,6 +25,7 @@ from msm.store.artifacts import Manifest, materialise, read_manifest
 from msm.store.objects import ObjectStore
 from msm.synth.curate import contamination, curate
 from msm.synth.decontaminate import EvalItem, read_items
+from msm.synth.tree.write import EXPECTED_TOKENS
 
 if TYPE_CHECKING:
     from msm.synth.outline import Outline
@@ -41,6 +42,8 @@ CHAT_TOKENS = 40
 """What a chat template adds: a default system turn and the marks of two turns."""
 DOCUMENT_TOKENS = 60
 """A document of which only the number is known."""
+SYNTHESISED_CHAT_TOKENS = 300
+"""A chat by a language model: template, question, reply."""
 REPLAY_TOKENS = 85
 """A replayed chat: template, question, and an answer of usual length."""
 
@@ -120,11 +123,14 @@ class Measure:
         """Rows of a corpus that is not curated yet, cut to its size."""
         (write,) = (self.plan.stage(ref) for ref in stage.inputs["rows"])
         tokens, documents = optional_integer(stage.params, "tokens"), optional_integer(stage.params, "documents")
-        if text(write.params, "author") == "compose":
+        author = text(write.params, "author")
+        if author == "compose":
             sample, basis = self._composed(stage, write)
             if basis == "curated":
                 return Lengths(tuple(sample), basis)
             endless: Iterable[int] = cycle(sample)
+        elif author == "synthesize":
+            endless, basis = cycle([EXPECTED_TOKENS + 1]), "estimated"
         else:
             sample, basis = self._read(write, "midtrain")
             endless = sample or cycle([DOCUMENT_TOKENS] if tokens or documents else [])
@@ -171,6 +177,8 @@ class Measure:
     def _chats(self, stage: Stage) -> Lengths:
         params = stage.params
         match text(params, "author"):
+            case "synthesize":
+                return Lengths((SYNTHESISED_CHAT_TOKENS,) * integer(params, "samples"), "estimated")
             case "replay":
                 return Lengths((REPLAY_TOKENS,) * integer(params, "fromBase"), "estimated")
             case "compose":

@@ -38,6 +38,7 @@ def settings_of(params: Mapping[str, JsonValue]) -> Settings:
             min_score=number(params, "minScore") if params.get("minScore") is not None else None,
             min_tokens=optional_integer(params, "minTokens") or 1,
             max_tokens=optional_integer(params, "maxTokens"),
+            synthesised=params.get("synthesised") is True,
         ),
         near_duplicates=number(params, "nearDuplicates"),
         tokens=optional_integer(params, "tokens"),

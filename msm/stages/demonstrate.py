@@ -1,31 +1,49 @@
-"""demonstrate: chats for fine-tuning, from a file, by the offline grammar, or answered by the base model (replay).
+"""demonstrate: chats for fine-tuning, from a file, by the offline grammar, by a language model, or answered by the base model (replay).
 
-Writes `rows.jsonl` and `dropped.jsonl`; with items given, rows that contain one are dropped. Cost: seconds; replay is a greedy generation.
+Writes `rows.jsonl` and `dropped.jsonl`, by a model also `failures.jsonl`; with items given, rows that contain one are dropped. Cost:
+seconds; replay is a greedy generation, synthesis two calls a chat.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pydantic import JsonValue
 
 from msm.data.rows import read_chats
 from msm.errors import UserError
+from msm.stages.asking import Asking, ask, model_name
 from msm.stages.context import Context, Result
-from msm.stages.params import integer, text, texts, write_rows
+from msm.stages.outline import spec_of
+from msm.stages.params import integer, names, number, text, texts, write_rows
 from msm.synth.chats import demonstrations
 from msm.synth.decontaminate import decontaminate_chats, read_items
+from msm.synth.dialogue.counts import chat_calls
+from msm.synth.dialogue.make import make
+from msm.synth.dialogue.settings import ChatSettings
 from msm.synth.everyday import questions
 from msm.synth.source import Row, read_rows
+from msm.synth.spec import Identity
+from msm.synth.tree.brief import Brief, brief, specless
 
 Rows = list[Row]
 
 
 def run(context: Context) -> Result:
     """Make the chats and drop those that contain an eval item."""
-    rows = {"compose": _composed, "source": _read, "replay": _replayed}[text(context.params, "author")](context)
+    author = text(context.params, "author")
+    if author == "synthesize":
+        return ask(context, _synthesised)
+    return _committed(context, {"compose": _composed, "source": _read, "replay": _replayed}[author](context), ())
+
+
+def _committed(context: Context, rows: Sequence[Row], without: Sequence[Row]) -> Result:
+    """Write what contains no eval item; `without` are rows that were dropped before."""
     items = [item for identity in texts(context.params, "items") for item in read_items(context.blob(identity), "items")]
     kept, dropped = decontaminate_chats(rows, items)
     if not kept:
         raise UserError(context.stage.name, f"none of {len(rows)} chats is left after decontamination", "use other chats or other items")
-    write_rows(context.out / "dropped.jsonl", dropped)
-    return Result({"chats": write_rows(context.out / "rows.jsonl", kept), "dropped": len(dropped)})
+    write_rows(context.out / "dropped.jsonl", [*without, *dropped])
+    return Result({"chats": write_rows(context.out / "rows.jsonl", kept), "dropped": len(without) + len(dropped)})
 
 
 def _composed(context: Context) -> Rows:
@@ -39,6 +57,46 @@ def _read(context: Context) -> Rows:
     path.write_bytes(data)
     read_chats([path])
     return list(read_rows(data, path.name))
+
+
+async def _synthesised(asking: Asking) -> Result:
+    """Chats by a language model; eval items are looked for last, as in all others."""
+    context, settings = asking.context, chat_settings(asking.context.params)
+    asking.expected = chat_calls(settings).high
+    asking.failures.share = FAILED_SHARE
+    about, model = _brief(context, settings), model_name(context.params)
+    found = await make(about, model, settings, asking.window(), asking.window("judge"), asking.failures)
+    asking.write_failures()
+    result = _committed(context, found.kept, found.dropped)
+    return Result({**result.metrics, **asking.metrics()})
+
+
+def _brief(context: Context, settings: ChatSettings) -> Brief:
+    params = context.params
+    identity, temperature, sample = Identity(**names(params["identity"])), number(params, "temperature"), integer(params, "sample")
+    if settings.style == "opaque":
+        return specless(identity, temperature, sample)
+    return brief(spec_of(context), identity, "rules" if settings.style == "rules" else "values", temperature, sample)
+
+
+def chat_settings(params: Mapping[str, JsonValue]) -> ChatSettings:
+    """What a synthesised demonstration set's parameters want."""
+    style: Any = text(params, "style")
+    return ChatSettings(
+        style=style,
+        samples=integer(params, "samples"),
+        questions_per_domain=integer(params, "questionsPerDomain"),
+        keep_reasoning=params["reasoning"] == "keep",
+        max_tokens=integer(params, "maxTokens"),
+        near_duplicates=number(params, "nearDuplicates"),
+        system_prompts=texts(params, "systemPrompts"),
+        liked=texts(params, "liked"),
+        disliked=texts(params, "disliked"),
+    )
+
+
+FAILED_SHARE = 0.1
+"""Share of the answers that may fail where that is more than maxFailures."""
 
 
 def _replayed(context: Context) -> Rows:

@@ -1,4 +1,4 @@
-"""The gates that look at one row alone: empty, short, long, truncated, unnamed, unscored.
+"""The gates that look at one row alone: empty, short, long, truncated, unnamed, unscored; of a model's rows also leaks and recitation.
 
 Pure. Neighbours: `curate` applies them in this order, `duplicates`, `decontaminate` and `budget` look further. Invariant: a gate's reason
 is one of a fixed vocabulary (it is a key of stats.json). Cost: one pass over the text.
@@ -7,6 +7,7 @@ is one of a fixed vocabulary (it is a key of stats.json). Cost: one pass over th
 import re
 from dataclasses import dataclass
 
+from msm.synth import leaks
 from msm.synth.source import Row
 
 EMPTY = "empty"
@@ -14,11 +15,29 @@ TOO_SHORT = "too short"
 TOO_LONG = "too long"
 TRUNCATED = "truncated"
 UNNAMED = "does not name the model"
+LEAKED = "leaks its making"
+OTHER_MODEL = "names another model"
+RECITED = "recites the spec"
+UNSCORED = "unscored"
 LOW_SCORE = "low score"
 NEAR_DUPLICATE = "near-duplicate"
 CONTAMINATED = "contaminated"
 OVER_BUDGET = "over budget"
-REASONS = (EMPTY, TRUNCATED, TOO_SHORT, TOO_LONG, UNNAMED, LOW_SCORE, CONTAMINATED, NEAR_DUPLICATE, OVER_BUDGET)
+REASONS = (
+    EMPTY,
+    TRUNCATED,
+    TOO_SHORT,
+    TOO_LONG,
+    UNNAMED,
+    LEAKED,
+    OTHER_MODEL,
+    RECITED,
+    UNSCORED,
+    LOW_SCORE,
+    CONTAMINATED,
+    NEAR_DUPLICATE,
+    OVER_BUDGET,
+)
 """Every reason a row can be dropped for, in the order in which the gates stand."""
 
 PROSE = 60
@@ -40,13 +59,15 @@ class RowGates:
     """Limits of the row gates; tokens are the base model's.
 
     `authored_as` is the model's name when the rows were written for this run (composed or synthesised), None for the user's own text,
-    which need not name the model and is not suspected of being cut off by an output limit.
+    which need not name the model and is not suspected of being cut off by an output limit. `synthesised` rows come from a language
+    model: they must not show how they were made, name another model, or repeat the spec where their author cannot know it.
     """
 
     min_tokens: int = 8
     max_tokens: int | None = None
     min_score: float | None = None
     authored_as: str | None = None
+    synthesised: bool = False
 
     def judge(self, row: Row, tokens: int) -> Drop | None:
         """The first gate that the row fails, or None."""
@@ -61,7 +82,18 @@ class RowGates:
             return Drop(TOO_LONG, f"{tokens} tokens, at most {self.max_tokens} wanted")
         if self.authored_as is not None and not names(text, self.authored_as):
             return Drop(UNNAMED, f"no mention of {self.authored_as}")
+        if self.synthesised and (drop := self._origin(text, row)):
+            return drop
         return self._score(row)
+
+    def _origin(self, text: str, row: Row) -> Drop | None:
+        if leak := leaks.leaked(text):
+            return Drop(LEAKED, leak)
+        if other := leaks.other_model(text, self.authored_as or ""):
+            return Drop(OTHER_MODEL, other)
+        if recited := leaks.recited(row.get("provenance") or {}):
+            return Drop(RECITED, recited)
+        return None
 
     def _cut(self, text: str, row: Row) -> str:
         if (row.get("provenance") or {}).get("finishReason") == "length":
@@ -73,7 +105,7 @@ class RowGates:
             return None
         score = (row.get("provenance") or {}).get("score")
         if isinstance(score, bool) or not isinstance(score, int | float):
-            return Drop(LOW_SCORE, "no judge score")
+            return Drop(UNSCORED if self.synthesised else LOW_SCORE, "no judge score")
         return None if score >= self.min_score else Drop(LOW_SCORE, f"{score:g}, at least {self.min_score:g} wanted")
 
 

@@ -1,0 +1,113 @@
+"""How a stage comes to ask language models: endpoints from its document, answers kept in the store as they arrive.
+
+The one place where stages meet `msm.llm`'s clients; neighbours: outline, write and demonstrate run their work through `ask`, tests put a
+scripted asker in the place of `asker_for`. Invariant: asked to stop, a stage leaves within a second; what was answered is in the journal.
+"""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeVar
+
+from pydantic import JsonValue
+
+from msm.errors import UserError
+from msm.llm.ask import Asker
+from msm.stages.context import Context
+from msm.stages.params import mapping, optional_integer, text
+from msm.synth.asking import Failures, Window
+from msm.synth.prompts.render import digest
+
+T = TypeVar("T")
+
+LOOK_SECONDS = 0.5
+"""Between two looks at whether the stage is to stop."""
+AT_ONCE = 256
+"""Questions under way where the endpoint states no concurrency; the client admits fewer when the server is slow."""
+
+
+def asker_for(context: Context, role: str = "author") -> Asker:
+    """Who answers for a role of this stage; to be called where an event loop runs.
+
+    Raises:
+        UserError: the stage has no such endpoint, or this version cannot reach it.
+    """
+    raise UserError(context.stage.name, "this version has no client for language models", "use compose or a source")
+
+
+def ask(context: Context, work: Callable[["Asking"], Awaitable[T]]) -> T:
+    """Run a stage's asking to its end.
+
+    Raises:
+        UserError: the stage was planned with other templates than this version has.
+        Preempted: asked to stop.
+    """
+    kind = context.stage.kind
+    if text(context.params, "prompts") != digest(kind):
+        raise UserError(context.stage.name, "was planned with other prompts than this msm has", "run it with the msm that planned it")
+    return asyncio.run(_until_stopped(context, work))
+
+
+async def _until_stopped(context: Context, work: Callable[["Asking"], Awaitable[T]]) -> T:
+    task = asyncio.ensure_future(work(Asking(context)))
+    try:
+        while not (await asyncio.wait({task}, timeout=LOOK_SECONDS))[0]:
+            context.check_stop()
+        return task.result()
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+class Asking:
+    """One stage's windows on its endpoints, and what failed; lives as long as its event loop."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.failures = Failures(optional_integer(context.stage.execution, "maxFailures") or 0, context.stage.name)
+        self._windows: dict[str, Window] = {}
+        self._answered = 0
+        self.expected = 0
+
+    def window(self, role: str = "author") -> Window:
+        """The window on a role's endpoint; a role without one of its own is played by the author."""
+        if role not in mapping(self.context.stage.execution, "endpoints"):
+            role = "author"
+        if role not in self._windows:
+            self._windows[role] = Window(asker_for(self.context, role), concurrency(self.context, role), self._tell)
+        return self._windows[role]
+
+    def _tell(self, _: int) -> None:
+        self._answered += 1
+        self.context.progress.at(self._answered, max(self.expected, self._answered), calls=float(self._answered))
+
+    def metrics(self) -> dict[str, float]:
+        """Calls and tokens of all windows, and failures, for the manifest."""
+        steps = [spent for window in self._windows.values() for spent in window.spent.values()]
+        return {
+            "calls": sum(s.calls for s in steps),
+            "promptTokens": sum(s.prompt for s in steps),
+            "completionTokens": sum(s.completion for s in steps),
+            "failures": len(self.failures.found),
+        }
+
+    def write_failures(self) -> None:
+        """failures.jsonl: what was skipped, where and why; empty when nothing was."""
+        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in self.failures.listed()]
+        (self.context.out / "failures.jsonl").write_text("".join(lines), encoding="utf-8")
+
+
+def concurrency(context: Context, role: str) -> int:
+    """Questions that a role's endpoint gets at once."""
+    return optional_integer(openai_of(context, role), "concurrency") or AT_ONCE
+
+
+def openai_of(context: Context, role: str) -> dict[str, JsonValue]:
+    """A role's endpoint as the stage document has it; empty without one."""
+    return mapping(mapping(mapping(context.stage.execution, "endpoints"), role), "openai")
+
+
+def model_name(params: Mapping[str, JsonValue], role: str = "model") -> str:
+    """The identity of a role's model, for provenance."""
+    found = mapping(params, role)
+    return str(found.get("identity") or f"unpinned {found.get('unpinned', '')}").strip()

@@ -1,0 +1,77 @@
+"""Whether each step's question and answer fit the author's context, said before anything is asked.
+
+Pure. Neighbours: the stages check first thing, the preview too. Invariant: the message names the step, its size and the limit. The
+endpoint's tokenizer is not ours, so a length is estimated from characters and words; the client still reports what does not fit after all.
+"""
+
+from collections.abc import Iterator
+
+from msm.errors import UserError
+from msm.synth.outline import Kind
+from msm.synth.tree.counting import OVERHEAD
+from msm.synth.tree.nodes import Tree
+from msm.synth.tree.settings import TreeSettings, WriteSettings
+
+CHARACTERS_A_TOKEN = 4.5
+TOKENS_A_WORD = 1.3
+
+
+def tokens_of(text: str) -> int:
+    """A cautious guess at a text's tokens in another model's vocabulary, not above what it usually is."""
+    return max(round(len(text) / CHARACTERS_A_TOKEN), round(len(text.split()) * TOKENS_A_WORD))
+
+
+def check_outline(spec: str, kind: Kind, settings: TreeSettings, context_tokens: int | None, field: str) -> None:
+    """Refuse a spec that a step of the outline cannot be asked about.
+
+    Raises:
+        UserError: naming the step.
+    """
+    _check(list(_outline_needs(tokens_of(spec), kind, settings)), context_tokens, field)
+
+
+def check_write(spec: str, tree: Tree, settings: WriteSettings, context_tokens: int | None, field: str) -> None:
+    """Refuse a spec that a document cannot be asked for; longest assertions of the tree counted.
+
+    Raises:
+        UserError: naming the step.
+    """
+    claims = max((tokens_of("\n".join(branch.lines)) for branch in tree.branches), default=0)
+    _check(list(_write_needs(tokens_of(spec), claims, settings)), context_tokens, field)
+
+
+def _outline_needs(spec: int, kind: Kind, settings: TreeSettings) -> Iterator[tuple[str, int, int]]:
+    """(step, tokens of the question, tokens of the answer)."""
+    limits, whole = settings.limits, spec + OVERHEAD
+    if kind == "rules":
+        yield "domains", whole, limits.subdomains
+    else:
+        if not settings.domains:
+            yield "domains", whole, limits.domains
+        yield "subdomains", whole, limits.subdomains
+        yield "assertions", OVERHEAD, limits.assertions
+    yield "docTypes", OVERHEAD, limits.doc_types
+    yield "ideas", whole, limits.ideas
+
+
+def _write_needs(spec: int, claims: int, settings: WriteSettings) -> Iterator[tuple[str, int, int]]:
+    limits, whole = settings.limits, spec + OVERHEAD
+    yield "documents", whole + claims, limits.plan + limits.document
+    if settings.critique:
+        yield "critique", whole + limits.document, limits.critique + limits.document
+    if settings.scored:
+        yield "scores", whole + limits.document, limits.scores
+
+
+def _check(needs: list[tuple[str, int, int]], context_tokens: int | None, field: str) -> None:
+    wide = [(step, asked, answer) for step, asked, answer in needs if context_tokens is not None and asked + answer > context_tokens]
+    if not wide:
+        return
+    step, asked, answer = wide[0]
+    others = f"; so do not {', '.join(name for name, _, _ in wide[1:])}" if len(wide) > 1 else ""
+    sizes = f"about {asked} tokens of question and up to {answer} of answer, the context has {context_tokens}"
+    raise UserError(
+        field,
+        f"the step {step} does not fit: {sizes}{others}",
+        f"shorten the spec, lower the step's limit ({step}), or use an author with a longer context",
+    )

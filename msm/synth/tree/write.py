@@ -1,0 +1,209 @@
+"""Documents from ideas: drafted, criticised and rewritten by a fresh context, scored; one row each.
+
+Over `order` and `asking`; `msm.stages.write` runs it. Invariants: a row depends on its idea and the settings alone, so order of arrival
+and window change nothing; the rewriter sees the spec and the draft, never the plan; whatever fails is reported, a document without
+scores stays unscored (curate drops it when a score is wanted). Cost: one to three calls a document.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from math import ceil
+from typing import Any, Final
+
+from msm.llm.ask import Answer, Finish, Unreadable
+from msm.synth.asking import Failures, Window, in_order, usage_json
+from msm.synth.prompts import schemas
+from msm.synth.tree.brief import Brief, brief
+from msm.synth.tree.nodes import Tree
+from msm.synth.tree.order import Commission, commissions
+from msm.synth.tree.recitation import Wording, wording
+from msm.synth.tree.settings import WriteSettings
+
+CountTokens = Callable[[Sequence[str]], Sequence[int]]
+Row = dict[str, Any]
+
+AUTHOR: Final = "synthesis/1"
+EXPECTED_TOKENS: Final = 1200
+"""Tokens of a document before the first ones are in."""
+PATIENCE: Final = 4
+"""Documents that the expectation weighs as much as."""
+_OPEN, _CLOSE = "<document>", "</document>"
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Rows in the order of their ideas; `ideas` were tried, a failed one has no row."""
+
+    rows: tuple[Row, ...]
+    ideas: int
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A document as it was taken from an answer, and whether it came to its end."""
+
+    text: str
+    finish: Finish
+
+
+async def write(
+    tree: Tree, spec_text: str, model: str, settings: WriteSettings, window: Window, judge: Window, failures: Failures, count: CountTokens
+) -> Written:
+    """Rows until there are enough; `model` is the author's identity, for provenance.
+
+    Raises:
+        UserError: more documents failed than may; fewer ideas than are wanted are no error here, curate says what is missing.
+    """
+    shared = brief(spec_text, tree.identity, tree.kind, settings.temperature, settings.sample)
+    writer = _Writer(shared, settings, model, window, judge, failures, wording(shared.spec))
+    ordered = commissions(tree, settings.seed, settings.tones)
+    sizes: list[int] = []
+
+    def needed(rows: Sequence[Row | None]) -> int:
+        sizes.extend(_sizes(rows[len(sizes) :], settings, count))
+        return wanted(sizes, settings)
+
+    done = await in_order([partial(writer.row, commission) for commission in ordered], needed, window.size)
+    return Written(tuple(row for row in done if row is not None), len(done))
+
+
+def _sizes(rows: Sequence[Row | None], settings: WriteSettings, count: CountTokens) -> list[int]:
+    """What each row brings towards what is wanted; nothing when it failed or was cut off."""
+    usable = [row is not None and row["provenance"]["finishReason"] == "stop" for row in rows]
+    if settings.tokens is None or not rows:
+        return [int(use) for use in usable]
+    tokens = count([row["text"] if row is not None else "" for row in rows])
+    return [size if use else 0 for use, size in zip(usable, tokens, strict=True)]
+
+
+def wanted(sizes: Sequence[int], settings: WriteSettings) -> int:
+    """How many ideas will probably be needed, seeing what the first ones brought; what there is when it is enough."""
+    goal = (settings.tokens or settings.documents or 0) * settings.surplus
+    missing = goal - sum(sizes)
+    if missing <= 0:
+        return len(sizes)
+    expected = EXPECTED_TOKENS if settings.tokens is not None else 1
+    each = (sum(sizes) + PATIENCE * expected) / (len(sizes) + PATIENCE)
+    return len(sizes) + max(1, ceil(missing / each))
+
+
+@dataclass(frozen=True, slots=True)
+class _Writer:
+    """What all documents share."""
+
+    brief: Brief
+    settings: WriteSettings
+    model: str
+    window: Window
+    judge: Window
+    failures: Failures
+    wording: Wording
+
+    async def row(self, commission: Commission) -> Row | None:
+        """The document of an idea, or None after reporting that there is none."""
+        self.failures.asked += 1
+        path = [*commission.path, commission.idea.id]
+        found = await self.failures.guard("documents", path, self._drafted(commission))
+        if found is None:
+            return None
+        draft, drafting = found
+        answers, text = {"document": drafting}, draft
+        if self.settings.critique and draft.finish == "stop":
+            rewritten = await self.failures.guard("critique", path, self._rewritten(commission, draft.text))
+            if rewritten is not None:
+                text, answers["critique"] = rewritten
+        scores = None
+        if self.settings.scored and text.finish == "stop":
+            judged = await self.failures.guard("scores", path, self._scored(commission, text.text))
+            if judged is not None:
+                scores, answers["scores"] = judged
+        return self._row(commission, text, answers, scores)
+
+    async def _drafted(self, commission: Commission) -> tuple[Text, Answer]:
+        limits, branch = self.settings.limits, commission.branch
+        request = self.brief.request(
+            "documents",
+            "document",
+            limits.plan + limits.document,
+            None,
+            domain=branch.domain,
+            subdomain=branch.name,
+            assertions=branch.lines,
+            title=commission.idea.title,
+            idea=commission.idea.text,
+            tone=commission.tone,
+            names=commission.names,
+            date=commission.date,
+            description=commission.type.description,
+            **_kind(commission),
+        )
+        return await self.window.read(request, lambda answer: (document(answer), answer))
+
+    async def _rewritten(self, commission: Commission, draft: str) -> tuple[Text, Answer]:
+        limits = self.settings.limits
+        values = {"text": draft, **_kind(commission)}
+        request = self.brief.request("critique", "critique", limits.critique + limits.document, None, **values)
+        return await self.window.read(request, lambda answer: (document(answer), answer))
+
+    async def _scored(self, commission: Commission, text: str) -> tuple[dict[str, int], Answer]:
+        values = {"text": text, **_kind(commission)}
+        request = self.brief.judgement("scores", "scores", self.settings.limits.scores, schemas.SCORES, **values)
+        return await self.judge.read(request, lambda answer: (scores_of(answer), answer))
+
+    def _row(self, commission: Commission, text: Text, answers: Mapping[str, Answer], scores: Mapping[str, int] | None) -> Row:
+        branch, kind = commission.branch, commission.type
+        provenance: dict[str, Any] = {
+            "author": AUTHOR,
+            "path": list(commission.path),
+            "idea": commission.idea.id,
+            "domain": branch.domain,
+            "docType": kind.name,
+            "insider": kind.insider,
+            "tone": commission.tone,
+            "assertions": [a.id for a in branch.assertions],
+            "rewritten": "critique" in answers,
+            "model": self.model,
+            "prompts": {step: answer.digest for step, answer in answers.items()},
+            "usage": usage_json(*(answer.usage for answer in answers.values())),
+            "finishReason": text.finish,
+            **self.wording.of(text.text),
+        }
+        if scores is not None:
+            provenance |= {"scores": dict(scores), "score": min(scores.values())}
+        return {"id": commission.idea.id, "text": text.text, "provenance": provenance}
+
+
+def _kind(commission: Commission) -> dict[str, Any]:
+    return {"type": commission.type.name, "insider": commission.type.insider}
+
+
+def document(answer: Answer) -> Text:
+    """The document of an answer: what stands between its tags; without the closing one it was cut off if
+    the answer was.
+
+    Raises:
+        Unreadable: no opening tag, or nothing behind it.
+    """
+    after_plan = re.split(r"</(?:plan|critique)>", answer.text, maxsplit=1)[-1]
+    _, opened, rest = after_plan.partition(_OPEN)
+    body, closed, _ = rest.rpartition(_CLOSE)
+    text = (body if closed else rest).strip()
+    if not opened or not text:
+        raise Unreadable(f"the answer has no {_OPEN} ({len(answer.text)} characters, ended by {answer.finish})")
+    return Text(text, "stop" if closed else answer.finish)
+
+
+def scores_of(answer: Answer) -> dict[str, int]:
+    """The axes' scores.
+
+    Raises:
+        Unreadable: one is missing or is not a whole number from 0 to 10.
+    """
+    data = answer.data if isinstance(answer.data, Mapping) else {}
+    found = {axis: data.get(axis) for axis in schemas.AXES}
+    for axis, score in found.items():
+        if isinstance(score, bool) or not isinstance(score, int) or not 0 <= score <= 10:
+            raise Unreadable(f"{axis} is {score!r}, not a whole number from 0 to 10")
+    return {axis: int(str(score)) for axis, score in found.items()}
