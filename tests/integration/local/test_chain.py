@@ -10,7 +10,9 @@ from msm.local.accept import accept
 from msm.local.records import load_results
 from msm.local.session import run_local
 from msm.local.status import Phase, RunStatus
+from msm.report import Report
 from msm.store.artifacts import read_manifest
+from msm.tracking.index import read_index
 
 pytestmark = pytest.mark.slow
 
@@ -36,10 +38,24 @@ def test_the_whole_chain_runs_on_a_real_model_and_a_second_call_does_nothing(wri
     assert any("200" in warning for warning in results.warnings), "too few updates is a loud warning"
     assert any(s.metrics.get("loss") for step in seen for s in step.stages)
     assert check_lineage(path)
+    assert check_report(path)
     again = run_file(path)
     assert again.phase is Phase.SUCCEEDED
     assert [s.attempts for s in again.stages] == [0] * len(again.stages)
     assert not list((path.parent / ".msm" / "scratch").iterdir()), "scratch is cleaned"
+
+
+def check_report(path: Path) -> bool:
+    """The page, its data and a card for each trained model lie in the workspace and with the run."""
+    accepted = accept(path, os.environ, path.parent)
+    index = read_index(accepted.store, accepted.uid)
+    assert index is not None
+    written = accepted.workspace.report(accepted.uid)
+    assert {str(p.relative_to(written)) for p in written.rglob("*") if p.is_file()} == set(index.files)
+    report = Report.model_validate_json((written / "report.json").read_bytes())
+    assert (report.phase, report.missing) == ("Succeeded", ())
+    assert {t.fingerprint for t in report.trainings} == set(index.cards)
+    return True
 
 
 def check_lineage(path: Path) -> bool:
