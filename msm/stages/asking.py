@@ -6,11 +6,14 @@ scripted asker in the place of `asker_for`. Invariant: asked to stop, a stage le
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TypeVar
 
 from pydantic import JsonValue
 
+from msm.api.inputs import Endpoint, OpenAI
 from msm.errors import UserError
 from msm.llm.ask import Asker
 from msm.stages.context import Context
@@ -26,13 +29,18 @@ AT_ONCE = 256
 """Questions under way where the endpoint states no concurrency; the client admits fewer when the server is slow."""
 
 
-def asker_for(context: Context, role: str = "author") -> Asker:
-    """Who answers for a role of this stage; to be called where an event loop runs.
+@asynccontextmanager
+async def asker_for(context: Context, role: str = "author") -> AsyncIterator[Asker]:
+    """Who answers for a role of this stage, journalled in the stage's store; connections are closed at the end.
 
     Raises:
-        UserError: the stage has no such endpoint, or this version cannot reach it.
+        UserError: the endpoint cannot be reached from here.
     """
-    raise UserError(context.stage.name, "this version has no client for language models", "use compose or a source")
+    from msm.llm.endpoint import open_asker
+
+    endpoint = Endpoint.model_validate(mapping(mapping(context.stage.execution, "endpoints"), role))
+    async with open_asker(endpoint, os.environ, context.store) as opened:
+        yield opened.asker
 
 
 def ask(context: Context, work: Callable[["Asking"], Awaitable[T]]) -> T:
@@ -49,7 +57,7 @@ def ask(context: Context, work: Callable[["Asking"], Awaitable[T]]) -> T:
 
 
 async def _until_stopped(context: Context, work: Callable[["Asking"], Awaitable[T]]) -> T:
-    task = asyncio.ensure_future(work(Asking(context)))
+    task = asyncio.ensure_future(_opened(context, work))
     try:
         while not (await asyncio.wait({task}, timeout=LOOK_SECONDS))[0]:
             context.check_stop()
@@ -59,33 +67,49 @@ async def _until_stopped(context: Context, work: Callable[["Asking"], Awaitable[
         await asyncio.gather(task, return_exceptions=True)
 
 
+async def _opened(context: Context, work: Callable[["Asking"], Awaitable[T]]) -> T:
+    async with AsyncExitStack() as stack:
+        asking = Asking(context)
+        for role in mapping(context.stage.execution, "endpoints"):
+            await asking.open(role, stack)
+        return await work(asking)
+
+
 class Asking:
     """One stage's windows on its endpoints, and what failed; lives as long as its event loop."""
 
     def __init__(self, context: Context) -> None:
         self.context = context
         self.failures = Failures(optional_integer(context.stage.execution, "maxFailures") or 0, context.stage.name)
-        self._windows: dict[str, Window] = {}
-        self._answered = 0
         self.expected = 0
+        self._roles: dict[str, Window] = {}
+        self._answered = 0
+
+    async def open(self, role: str, stack: AsyncExitStack) -> None:
+        """A window on a role's endpoint; roles that one endpoint plays share it, its pace and its budget."""
+        endpoints = mapping(self.context.stage.execution, "endpoints")
+        same = next((other for other in self._roles if endpoints[other] == endpoints[role]), None)
+        if same is not None:
+            self._roles[role] = self._roles[same]
+            return
+        asker = await stack.enter_async_context(asker_for(self.context, role))
+        self._roles[role] = Window(asker, concurrency(self.context, role), self._tell)
 
     def window(self, role: str = "author") -> Window:
         """The window on a role's endpoint; a role without one of its own is played by the author."""
-        if role not in mapping(self.context.stage.execution, "endpoints"):
-            role = "author"
-        if role not in self._windows:
-            self._windows[role] = Window(asker_for(self.context, role), concurrency(self.context, role), self._tell)
-        return self._windows[role]
+        return self._roles.get(role) or self._roles["author"]
 
     def _tell(self, _: int) -> None:
         self._answered += 1
         self.context.progress.at(self._answered, max(self.expected, self._answered), calls=float(self._answered))
 
     def metrics(self) -> dict[str, float]:
-        """Calls and tokens of all windows, and failures, for the manifest."""
-        steps = [spent for window in self._windows.values() for spent in window.spent.values()]
+        """Calls and tokens of all endpoints, and failures, for the manifest."""
+        windows = {id(window): window for window in self._roles.values()}.values()
+        steps = [spent for window in windows for spent in window.spent.values()]
         return {
             "calls": sum(s.calls for s in steps),
+            "reusedCalls": sum(s.reused for s in steps),
             "promptTokens": sum(s.prompt for s in steps),
             "completionTokens": sum(s.completion for s in steps),
             "failures": len(self.failures.found),
@@ -107,7 +131,8 @@ def openai_of(context: Context, role: str) -> dict[str, JsonValue]:
     return mapping(mapping(mapping(context.stage.execution, "endpoints"), role), "openai")
 
 
-def model_name(params: Mapping[str, JsonValue], role: str = "model") -> str:
-    """The identity of a role's model, for provenance."""
-    found = mapping(params, role)
-    return str(found.get("identity") or f"unpinned {found.get('unpinned', '')}").strip()
+def model_name(context: Context, role: str = "author") -> str:
+    """The identity of a role's model, as its answers are filed under it."""
+    from msm.llm.endpoint import identity_of
+
+    return identity_of(OpenAI.model_validate(openai_of(context, role)))

@@ -64,7 +64,7 @@ async def _synthesised(asking: Asking) -> Result:
     context, settings = asking.context, chat_settings(asking.context.params)
     asking.expected = chat_calls(settings).high
     asking.failures.share = FAILED_SHARE
-    about, model = _brief(context, settings), model_name(context.params)
+    about, model = _brief(context, settings), model_name(context)
     found = await make(about, model, settings, asking.window(), asking.window("judge"), asking.failures)
     asking.write_failures()
     result = _committed(context, found.kept, found.dropped)

@@ -67,7 +67,7 @@ async def _synthesised(asking: Asking) -> Result:
     asking.expected = write_calls(settings, tree.ideas).high
     asking.failures.share = FAILED_SHARE
     writer, judge = asking.window(), asking.window("judge")
-    found = await write(tree, spec, model_name(context.params), settings, writer, judge, asking.failures, _counter(context))
+    found = await write(tree, spec, model_name(context), settings, writer, judge, asking.failures, _counter(context))
     asking.write_failures()
     documents = write_rows(context.out / "rows.jsonl", found.rows)
     return Result({"documents": documents, "ideas": found.ideas} | asking.metrics())

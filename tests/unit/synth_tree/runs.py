@@ -2,6 +2,7 @@
 
 import json
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ class Workshop:
         self.path, self.askers = tmp_path, askers or {"author": ScriptedAsker()}
         self.store: ObjectStore = a_store(tmp_path)
         self.attempts = 0
-        monkeypatch.setattr(asking, "asker_for", lambda _, role="author": self.askers.get(role, self.askers["author"]))
+        monkeypatch.setattr(asking, "asker_for", lambda _, role: nullcontext(self.askers.get(role, self.askers["author"])))
 
     def attempt(self, data: dict[str, Any], kind: str, spec: str | bytes = SPEC, stop: threading.Event | None = None) -> "Artifact":
         """Run the plan's stages of the data kinds up to the first of this kind."""

@@ -35,7 +35,7 @@ def test_documents_are_written_until_there_is_a_surplus(tmp_path: Path, monkeypa
     provenance = found.rows()[0]["provenance"]
     ids = {a.id for a in Outline.from_json(shop.attempt(run_data(), "outline").json("outline.json")).assertions}
     assert set(provenance["assertions"]) <= ids
-    assert provenance["model"] == "unpinned writer.test/scribe"
+    assert provenance["model"] == "writer.test scribe (unpinned)"
     assert set(provenance["prompts"]) == {"document", "critique"}
 
 
