@@ -22,6 +22,10 @@ from enum import Enum
 from time import time
 from typing import Any
 
+from msm.llm.connection import Connection
+from msm.llm.failures import Place
+from msm.llm.patience import Patience
+
 MODEL = "scripted"
 BYTES_PER_TOKEN = 4
 BLOCK = 64
@@ -101,6 +105,8 @@ class Script:
     """Requests at a time; more are answered 429."""
     key: str | None = None
     takes_schema: bool = True
+    takes: Callable[[Any], bool] = lambda schema: True
+    """Which schemas it takes."""
     takes_max_tokens: bool = True
     ignores_schema_word: bool = False
     context: int = 1 << 30
@@ -174,7 +180,7 @@ class ScriptedServer:
         if self.script.key is not None and headers.get("authorization") != f"Bearer {self.script.key}":
             said = {"error": {"message": f"Incorrect API key provided: {headers.get('authorization', '')}", "code": "invalid_api_key"}}
             return await _send(writer, 401, said)
-        if method == "GET" and path.endswith("/models"):
+        if method == "GET" and path.endswith("/v1/models"):
             return await _send(writer, 200, {"object": "list", "data": [{"id": MODEL, "object": "model", "owned_by": "a test script"}]})
         if not path.endswith("/v1/chat/completions"):
             return await _send(writer, 404, {"detail": "Not Found"})
@@ -223,7 +229,8 @@ class ScriptedServer:
         script = self.script
         if body["model"] != MODEL:
             return 404, _error(f"The model `{body['model']}` does not exist.", "model_not_found")
-        if "response_format" in body and not script.takes_schema:
+        form = body.get("response_format")
+        if form and not (script.takes_schema and script.takes(form["json_schema"]["schema"])):
             what = "extra field is not permitted" if script.ignores_schema_word else "response_format json_schema is not supported"
             return 400, _error(what, "bad_request")
         if "max_tokens" in body and not script.takes_max_tokens:
@@ -317,6 +324,13 @@ def _reset(writer: asyncio.StreamWriter) -> None:
     if sock is not None and sock.fileno() >= 0:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
+
+
+def connection_to(base_url: str, **changes: Any) -> Connection:
+    """A connection as tests want it: impatient. Keywords are those of `Connection`."""
+    place = Place(field="spec.endpoints.author", base_url=base_url, model=MODEL, key_source="the environment variable OPENAI_API_KEY")
+    hasty = {"timeout": 0.5, "patience": Patience(seconds=3.0, tries=6, first=0.01, longest=0.05)}
+    return Connection(place=place, identity="a script", **{**hasty, **changes})
 
 
 @contextmanager

@@ -97,10 +97,15 @@ def _strict(piece: str) -> Iterator[Any]:
 
 
 def _shortened(piece: str) -> Iterator[Any]:
-    """A value whose end is missing, cut back to its last whole part at each level, the longest first."""
+    for text in _cut_back(piece):
+        yield from _strict(text)
+
+
+def _cut_back(piece: str) -> list[str]:
+    """A value whose end is missing, cut back to its last whole part at each level, the longest first; empty when nothing is missing."""
     start = _opening(piece, 0)
     if start is None or _end_of_value(piece, start) is not None:
-        return
+        return []
     cuts: dict[int, tuple[int, str]] = {}
     stack: list[str] = []
     for place, character in _structure(piece, start):
@@ -111,8 +116,7 @@ def _shortened(piece: str) -> Iterator[Any]:
         elif stack:
             stack.pop()
             cuts[len(stack)] = (place + 1, _closers(stack))
-    for place, closers in sorted(cuts.values(), reverse=True):
-        yield from _strict(piece[start:place] + closers)
+    return [piece[start:place] + closers for place, closers in sorted(cuts.values(), reverse=True)]
 
 
 def _closers(stack: list[str]) -> str:
@@ -120,18 +124,23 @@ def _closers(stack: list[str]) -> str:
 
 
 def _mended(piece: str) -> Iterator[Any]:
-    """What json_repair makes of it, when that is an object or an array: single quotes, missing or trailing commas, comments, literals."""
+    """What json_repair makes of it, when that is an object or an array: single quotes, missing or trailing commas, comments, literals.
+
+    It would also close what was cut, and so keep half a sentence: it gets only what is whole or was cut back.
+    """
     import json_repair
 
     start = _opening(piece, 0)
     if start is None:
         return
-    try:
-        value = json_repair.loads(piece[start:], skip_json_loads=True)
-    except (ValueError, RecursionError):
-        return
-    if isinstance(value, dict | list):
-        yield _without_lone_surrogates(value)
+    end = _end_of_value(piece, start)
+    for text in _cut_back(piece) if end is None else [piece[start:end]]:
+        try:
+            value = json_repair.loads(text, skip_json_loads=True)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(value, dict | list):
+            yield _without_lone_surrogates(value)
 
 
 def _reject(constant: str) -> NoReturn:
