@@ -1,9 +1,9 @@
 """`make chaos-local`: kills and injected crashes, counted. The last line is one JSON object; exit code 1 when anything was lost.
 
-usage: python -m tests.chaos.local [--seed N] [--kills N] [--injected N] [--root DIRECTORY]
+usage: python -m tests.chaos.local [--seed N] [--kills N] [--injected N] [--away SECONDS] [--root DIRECTORY]
 
-Parts run side by side, each in a process of its own: lanes of real kills, and one that injects. Numbers come from what the parts found in
-their stores and in /proc. Cost: 40 kills and 500 crashes take about ten minutes on two idle cores.
+First the run that all others are compared with, then parts side by side, each in a process of its own: lanes of real kills, one that
+injects, one whose servers go away. Numbers come from what the parts found in their stores and in /proc. Cost: docs/design/faults.md.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from pathlib import Path
 
 from tests.chaos import tiny_run
 from tests.chaos.faulty import Fault
-from tests.chaos.verdict import Verdict
+from tests.chaos.verdict import Verdict, digests
 
 Say = Callable[[str], None]
 RANDOM = tuple(Fault)
@@ -57,9 +57,10 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kills", type=int, default=40, help="real SIGKILLs")
     parser.add_argument("--injected", type=int, default=500, help="injected crashes, at least")
+    parser.add_argument("--away", type=float, default=60.0, help="seconds that S3 and MLflow are away; 0: leave that part out")
     parser.add_argument("--lanes", type=int, default=2, help="chains that are killed side by side")
     parser.add_argument("--root", type=Path, help="directory to work in and to keep; default: a temporary one")
-    parser.add_argument("--part", choices=("kills", "injected"), help=argparse.SUPPRESS)
+    parser.add_argument("--part", choices=("prepare", "kills", "injected", "away"), help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
 
 
@@ -72,17 +73,23 @@ def _fast() -> Path | None:
 def _all(options: argparse.Namespace, root: Path, say: Say) -> Verdict:
     """Every part as a process of its own; what one prints is passed on, its last line is its verdict."""
     say(f"seed {options.seed}, in {root}")
-    tiny_run.make_model(root)
+    found: dict[str, Verdict] = {}
+    _watch(found, "prepare", "prepare", [], root, say)
     lanes = min(options.lanes, max(1, options.kills)) if options.kills else 0
     shares = [options.kills // lanes + (lane < options.kills % lanes) for lane in range(lanes)]
     wanted = [("kills", f"lane{lane}", lane, ["--kills", str(share)]) for lane, share in enumerate(shares)]
     if options.injected:
         wanted.append(("injected", "injected", 0, ["--injected", str(options.injected)]))
-    found: dict[str, Verdict] = {}
-    parts = [
-        threading.Thread(target=_watch, args=(found, part, name, ["--seed", str(options.seed + number), *more], root, say))
-        for part, name, number, more in wanted
-    ]
+    if options.away:
+        wanted.append(("away", "away", 0, ["--away", str(options.away)]))
+    parts = (
+        []
+        if found["prepare"].lost
+        else [
+            threading.Thread(target=_watch, args=(found, part, name, ["--seed", str(options.seed + number), *more], root, say))
+            for part, name, number, more in wanted
+        ]
+    )
     for part in parts:
         part.start()
     for part in parts:
@@ -113,16 +120,33 @@ def _watch(found: dict[str, Verdict], part: str, name: str, more: list[str], roo
 
 
 def _part(options: argparse.Namespace, root: Path, say: Say) -> Verdict:
+    from tests.chaos.away import away
+    from tests.chaos.kills import kill_lane
+
     logging.disable(logging.CRITICAL)
-    model = root.parent / "model"
+    model, kept = root.parent / "model", root.parent / "reference.json"
+    if options.part == "prepare":
+        return _prepare(root, model, kept, say)
     if options.part == "injected":
         return _injected(root, model, options.injected, random.Random(options.seed), say)
-    from tests.chaos.kills import CHAIN, kill_lane, undisturbed
-
-    started = time.monotonic()
-    reference = undisturbed(tiny_run.write_run(root / "in", model, **CHAIN), root / "undisturbed", say)
-    say(f"an undisturbed run takes {time.monotonic() - started:.0f} s")
+    reference = json.loads(kept.read_text())
+    if options.part == "away":
+        return away(root, model, options.away, reference, say)
     return kill_lane(root, model, options.kills, options.seed, reference, say)
+
+
+def _prepare(root: Path, model: Path, kept: Path, say: Say) -> Verdict:
+    """The model, and what the kills' run makes of it undisturbed; in this process, so that real processes must agree with it."""
+    from tests.chaos.kills import CHAIN
+    from tests.chaos.warm import World
+
+    tiny_run.make_model(model.parent)
+    world = World(tiny_run.write_run(root / "in", model, **CHAIN), root / "home", real_training=True)
+    if not world.call().succeeded:
+        return Verdict(lost=1)
+    kept.write_text(json.dumps(digests(world.accepted())))
+    say("the undisturbed run is made")
+    return Verdict()
 
 
 def _injected(root: Path, model: Path, wanted: int, draw: random.Random, say: Say) -> Verdict:

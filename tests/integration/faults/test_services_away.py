@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -13,24 +12,13 @@ import pytest
 from msm.local.accept import accept
 from msm.store.artifacts import read_manifest
 from msm.store.checkpoints import newest_checkpoints
+from tests.chaos.away import killed_and_started_again
 from tests.integration.faults.conftest import ONE_TRAINING, ONLY_FETCH, Type
 from tests.mlflow_server import new_server
 from tests.s3 import running_s3
 
 pytestmark = pytest.mark.slow
 AWAY_SECONDS = 15.0
-
-
-def server_process(directory: Path) -> tuple[int, list[str]]:
-    """Process id and command line of the SeaweedFS whose data lie in a directory."""
-    for entry in Path("/proc").iterdir():
-        try:
-            words = (entry / "cmdline").read_bytes().decode().rstrip("\0").split("\0") if entry.name.isdecimal() else []
-        except OSError:
-            continue
-        if f"-dir={directory}" in words:
-            return int(entry.name), words
-    raise AssertionError("no SeaweedFS runs there")
 
 
 def test_a_run_waits_for_an_s3_server_that_is_killed_and_started_again(write: Callable[..., Path], msm: Type, tmp_path: Path) -> None:
@@ -47,19 +35,11 @@ def test_a_run_waits_for_an_s3_server_that_is_killed_and_started_again(write: Ca
             assert time.monotonic() < until
             assert command.process.poll() is None, command.end()
             time.sleep(0.2)
-        pid, words = server_process(data)
-        os.kill(pid, signal.SIGKILL)
-        time.sleep(AWAY_SECONDS)
-        again = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=data)
-        try:
+        with killed_and_started_again(data, AWAY_SECONDS):
             code, said = command.end()
             assert code == 0, said
             assert "waiting for it" in said, "the user is told why nothing moves"
-            manifest = read_manifest(run.store, stage.kind, stage.fingerprint)
-            assert manifest is not None
-        finally:
-            again.kill()
-            again.wait()
+            assert read_manifest(run.store, stage.kind, stage.fingerprint) is not None
 
 
 def test_an_s3_server_that_is_away_when_the_run_starts_is_one_sentence_and_code_75(
