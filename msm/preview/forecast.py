@@ -15,6 +15,7 @@ from msm.evals.items import parse_items
 from msm.plan import Plan, Stage, kinds
 from msm.plan.decide import needed
 from msm.preview import speed
+from msm.preview.asks import asks_of
 from msm.preview.lengths import CHAT_TOKENS, DOCUMENT_TOKENS, REPLAY_TOKENS, TOKENS_A_WORD, Lengths, Measure
 from msm.preview.report import Forecast, StageForecast, Standing, Totals
 from msm.preview.texts import Texts, texts_of
@@ -72,9 +73,15 @@ class _Forecaster:
     def stage(self, stage: Stage) -> StageForecast:
         found = self._forecast(stage)
         if stage.fingerprint in self.wanted:
-            return found
+            return self._asking(stage, found)
         state: Standing = "committed" if stage.fingerprint in self.committed else "not needed"
         return found.model_copy(update={"state": state, "seconds": None})
+
+    def _asking(self, stage: Stage, found: StageForecast) -> StageForecast:
+        """With what it asks of language models, if it asks."""
+        asks = asks_of(stage, self.plan, self.store, self.texts)
+        self.warnings.extend(asks.warnings)
+        return found.model_copy(update={"asks": asks.steps}) if asks.steps else found
 
     def _forecast(self, stage: Stage) -> StageForecast:
         blank = StageForecast(name=stage.name, kind=stage.kind, fingerprint=stage.fingerprint, state="to run")
@@ -143,6 +150,17 @@ class _Forecaster:
         return blank.model_copy(update={"rows": items, "seconds": seconds, "basis": "counted"})
 
 
+def asks_sentence(stage: StageForecast) -> str:
+    """A stage's asking in a line: calls by step, tokens of answers."""
+    steps = ", ".join(f"{a.step} {_span(*a.calls)}" + (f" ({a.answered} answered)" if a.answered else "") for a in stage.asks)
+    tokens = _span(*(sum(a.completion_tokens[end] for a in stage.asks) for end in (0, 1)))
+    return f"{stage.name} asks {steps} times; about {tokens} tokens of answers"
+
+
+def _span(low: int, high: int) -> str:
+    return f"{low:,}" if low == high else f"{low:,}-{high:,}"
+
+
 def counted(lengths: list[int], stage: Stage) -> Counting:
     """A training's counts from its rows' lengths, by training's own function; above 200,000 pieces the packing is taken to be full."""
     longest, batch, epochs = (integer(stage.params, name) for name in ("maxLength", "batchTokens", "epochs"))
@@ -171,6 +189,8 @@ def _totals(stages: tuple[StageForecast, ...]) -> Totals:
         tokens=sum(s.tokens or 0 for s in trained),
         updates=sum(s.updates or 0 for s in trained),
         seconds=sum(s.seconds or 0.0 for s in left),
+        calls=sum(a.calls[1] - a.answered for s in left for a in s.asks),
+        price=round(sum(a.price[1] * (a.calls[1] - a.answered) / a.calls[1] for s in left for a in s.asks if a.price and a.calls[1]), 4),
     )
 
 
@@ -185,6 +205,7 @@ def _assumptions(plan: Plan, stages: tuple[StageForecast, ...]) -> Iterator[str]
         yield f"replayed chats are taken to have {REPLAY_TOKENS} tokens each"
     if any(shown[s.fingerprint] == "composed" for s in data):
         yield "composed rows are counted before the quality gates drop some"
+    yield from (asks_sentence(s) for s in stages if s.asks)
     if any(s.state == "to run" and s.kind == kinds.FETCH for s in stages):
         yield f"the base model is not fetched yet, so tokens are {TOKENS_A_WORD} a word and {CHAT_TOKENS} a chat template"
     if any(s.kind == kinds.CURATE and s.basis == "estimated" for s in stages):

@@ -10,6 +10,23 @@ from msm.api.base import Part
 Standing = Literal["committed", "to run", "not needed"]
 
 
+class AskForecast(Part):
+    """One step of a stage that asks a language model: (least, most), equal where it is known."""
+
+    step: str
+    """Name of the step."""
+    calls: tuple[int, int]
+    """Questions."""
+    answered: int
+    """Of these, what the journal answers already."""
+    prompt_tokens: tuple[int, int]
+    """Tokens of the questions."""
+    completion_tokens: tuple[int, int]
+    """Tokens of the answers."""
+    price: tuple[float, float] | None = None
+    """Price of the tokens, none of them cached; null where the endpoint states no prices."""
+
+
 class StageForecast(Part):
     """One stage before it runs; a number that does not apply, or is not known, is null."""
 
@@ -33,6 +50,8 @@ class StageForecast(Part):
     """Estimate; null for what is not run, or not known."""
     basis: Literal["", "counted", "curated", "composed", "estimated"] = ""
     """What the counts rest on."""
+    asks: tuple[AskForecast, ...] = ()
+    """What it asks of language models, step by step."""
 
 
 class Totals(Part):
@@ -51,9 +70,9 @@ class Totals(Part):
     seconds: float
     """Estimate, one stage after the other."""
     calls: int = 0
-    """Calls to language models of others; none here, synthesis needs an endpoint."""
+    """Calls to language models that are still to be made, at most."""
     price: float = 0.0
-    """Their price."""
+    """Their price, at most, where endpoints state prices."""
     gpu_hours: float = 0.0
     """GPU-hours."""
 

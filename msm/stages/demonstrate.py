@@ -64,19 +64,20 @@ async def _synthesised(asking: Asking) -> Result:
     context, settings = asking.context, chat_settings(asking.context.params)
     asking.expected = chat_calls(settings).high
     asking.failures.share = FAILED_SHARE
-    about, model = _brief(context, settings), model_name(context)
+    spec = "" if settings.style == "opaque" else spec_of(context)
+    about, model = chat_brief(context.params, spec, settings), model_name(context)
     found = await make(about, model, settings, asking.window(), asking.window("judge"), asking.failures)
     asking.write_failures()
     result = _committed(context, found.kept, found.dropped)
     return Result({**result.metrics, **asking.metrics()})
 
 
-def _brief(context: Context, settings: ChatSettings) -> Brief:
-    params = context.params
+def chat_brief(params: Mapping[str, JsonValue], spec: str, settings: ChatSettings) -> Brief:
+    """What all requests share; opaque ones see no spec."""
     identity, temperature, sample = Identity(**names(params["identity"])), number(params, "temperature"), integer(params, "sample")
     if settings.style == "opaque":
         return specless(identity, temperature, sample)
-    return brief(spec_of(context), identity, "rules" if settings.style == "rules" else "values", temperature, sample)
+    return brief(spec, identity, "rules" if settings.style == "rules" else "values", temperature, sample)
 
 
 def chat_settings(params: Mapping[str, JsonValue]) -> ChatSettings:

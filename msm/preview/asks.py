@@ -1,0 +1,197 @@
+"""What the asking of a stage will be: calls, tokens and price a step, and how much of it the journal already answers.
+
+By the counting functions that the stages use for their own progress: ranges until the outline is committed. What is answered is found by
+going through the stage's own work with an asker that reads the journal and asks nobody. Neighbours: `forecast` puts it into its stages.
+Invariant: nothing is asked and nothing written. Cost: a read of the store for each question that the plan can already name.
+"""
+
+import asyncio
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from msm.api.inputs import OpenAI, Price
+from msm.errors import MSMError, UserError
+from msm.llm.ask import Answer, AskFailed, Request
+from msm.llm.endpoint import identity_of
+from msm.llm.journal import find_answer
+from msm.plan import Plan, Stage, kinds
+from msm.preview.report import AskForecast
+from msm.preview.texts import Texts
+from msm.stages.demonstrate import chat_brief, chat_settings
+from msm.stages.outline import kind_of, tree_settings
+from msm.stages.params import mapping, names, text
+from msm.stages.write import write_settings
+from msm.store.artifacts import read_manifest
+from msm.store.objects import ObjectStore
+from msm.synth.asking import Failures, Window
+from msm.synth.dialogue.counts import chat_steps
+from msm.synth.dialogue.make import make
+from msm.synth.spec import Identity
+from msm.synth.tree.counting import Range, StepCount, documents_of, exactly, ideas_of, outline_steps, tree_shape, write_steps
+from msm.synth.tree.fit import check_outline, check_write, tokens_of
+from msm.synth.tree.grow import grow
+from msm.synth.tree.nodes import Tree
+from msm.synth.tree.write import write
+
+MISSES = 500
+"""Questions without an answer after which a preview looks no further: documents are asked for in order."""
+EVERY = 10**9
+"""As many failures as there may be: in a preview a question without an answer is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asks:
+    """A stage's steps, and what is likely a mistake."""
+
+    steps: tuple[AskForecast, ...]
+    warnings: tuple[str, ...]
+
+
+def asks_of(stage: Stage, plan: Plan, store: ObjectStore, texts: Texts) -> Asks:
+    """What a stage will ask; nothing for one that asks nobody."""
+    if stage.params.get("author") != "synthesize":
+        return Asks((), ())
+    found = _Asks(stage, plan, store, texts)
+    answered = found.answered()
+    steps = tuple(found.priced(step, answered.get(step.step, 0)) for step in found.steps())
+    return Asks(steps, tuple(found.warnings()))
+
+
+@dataclass(frozen=True, slots=True)
+class _Asks:
+    """One stage, looked at from a preview."""
+
+    stage: Stage
+    plan: Plan
+    store: ObjectStore
+    texts: Texts
+
+    @property
+    def spec(self) -> str:
+        """The spec's text; empty where it is not at hand."""
+        data = self.texts.get(text(self.stage.params, "spec")) if "spec" in self.stage.params else None
+        return (data or b"").decode("utf-8", errors="replace")
+
+    @property
+    def outline(self) -> Stage:
+        """The outline that a write stage reads."""
+        return self.plan.stage(self.stage.inputs["outline"][0])
+
+    @property
+    def tree(self) -> Tree | None:
+        """The outline's tree, once it is committed."""
+        manifest = read_manifest(self.store, kinds.OUTLINE, self.outline.fingerprint)
+        return None if manifest is None else Tree.from_json(json.loads(self.store.get(manifest.key("outline.json"))))
+
+    def steps(self) -> Iterator[StepCount]:
+        length, params = tokens_of(self.spec), self.stage.params
+        match self.stage.kind:
+            case kinds.OUTLINE:
+                return outline_steps(tree_settings(params), kind_of(params), length)
+            case kinds.WRITE:
+                return write_steps(write_settings(params), length, self._documents())
+        return chat_steps(chat_settings(params), length)
+
+    def _documents(self) -> Range:
+        settings, tree = write_settings(self.stage.params), self.tree
+        if tree is not None:
+            return exactly(documents_of(settings, tree.ideas))
+        wanted = tree_settings(self.outline.params)
+        ideas = ideas_of(wanted, tree_shape(wanted)[1])
+        return Range(documents_of(settings, ideas.low), documents_of(settings, ideas.high))
+
+    def endpoint(self, role: str) -> OpenAI:
+        """The endpoint that plays a role."""
+        endpoints = mapping(self.stage.execution, "endpoints")
+        return OpenAI.model_validate(mapping(mapping(endpoints, role if role in endpoints else "author"), "openai"))
+
+    def priced(self, step: StepCount, answered: int) -> AskForecast:
+        role = "judge" if step.step in ("scores", "verdicts") else "author"
+        return AskForecast(
+            step=step.step,
+            calls=_pair(step.calls),
+            answered=min(answered, step.calls.high),
+            promptTokens=_pair(step.prompt),
+            completionTokens=_pair(step.completion),
+            price=_price(step, self.endpoint(role).price),
+        )
+
+    def warnings(self) -> Iterator[str]:
+        """Models that nothing pins, and steps that do not fit their context."""
+        for role in mapping(self.stage.execution, "endpoints"):
+            if not self.endpoint(role).identity:
+                name = identity_of(self.endpoint(role))
+                yield f"{name}: set the endpoint's identity, or another model under that name counts as the same"
+        limit = self.endpoint("author").context_tokens
+        try:
+            if self.stage.kind == kinds.OUTLINE:
+                check_outline(self.spec, kind_of(self.stage.params), tree_settings(self.stage.params), limit, self.stage.name)
+            if self.stage.kind == kinds.WRITE:
+                unknown = Tree(Identity("", ""), "values", ())
+                check_write(self.spec, self.tree or unknown, write_settings(self.stage.params), limit, self.stage.name)
+        except UserError as error:
+            yield str(error)
+
+    def answered(self) -> dict[str, int]:
+        """Questions by step that the journal answers already."""
+        journal = {role: Window(_Journal(self.store, identity_of(self.endpoint(role)))) for role in ("author", "judge")}
+        with suppress(UserError, _Enough):
+            asyncio.run(self._walk(journal["author"], journal["judge"]))
+        return {step: spent.calls for window in journal.values() for step, spent in window.spent.items()}
+
+    async def _walk(self, author: Window, judge: Window) -> None:
+        params, failures = self.stage.params, Failures(EVERY, self.stage.name)
+        if self.stage.kind == kinds.OUTLINE:
+            await grow(self.spec, Identity(**names(params["identity"])), kind_of(params), tree_settings(params), author, failures)
+        elif self.stage.kind == kinds.WRITE and (tree := self.tree) is not None:
+            await write(tree, self.spec, "", write_settings(params), author, judge, failures, _by_words)
+        elif self.stage.kind == kinds.DEMONSTRATE:
+            settings = chat_settings(params)
+            await make(chat_brief(params, self.spec, settings), "", settings, author, judge, failures)
+
+
+def _price(step: StepCount, price: Price | None) -> tuple[float, float] | None:
+    """From the least to the most, no prompt token cached."""
+    if price is None:
+        return None
+    low = step.prompt.low * price.input + step.completion.low * price.output
+    high = step.prompt.high * price.input + step.completion.high * price.output
+    return low / 10**6, high / 10**6
+
+
+def _by_words(documents: Sequence[str]) -> list[int]:
+    return [tokens_of(document) for document in documents]
+
+
+class _NotAsked(AskFailed):
+    """The journal has no answer, and a preview asks nobody."""
+
+    reason = "NotAsked"
+
+
+class _Enough(MSMError):
+    """So many questions were not asked yet that the rest is taken to be so too."""
+
+
+@dataclass(slots=True)
+class _Journal:
+    """Answers what is filed, until MISSES questions were not."""
+
+    store: ObjectStore
+    identity: str
+    misses: int = 0
+
+    async def ask(self, request: Request) -> Answer:
+        found = find_answer(self.store, self.identity, request)
+        if found is not None:
+            return found
+        self.misses += 1
+        if self.misses > MISSES:
+            raise _Enough(f"{MISSES} questions are not asked yet")
+        raise _NotAsked("not asked yet")
+
+
+def _pair(numbers: Range) -> tuple[int, int]:
+    return numbers.low, numbers.high
