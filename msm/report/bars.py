@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from msm.report.svg import element, figure, text
 
-WIDTH, ROW, LABELS, NUMBERS = 380.0, 24.0, 148.0, 96.0
+WIDTH, ROW, LABELS, NUMBERS = 396.0, 24.0, 164.0, 96.0
 
 
 @dataclass(frozen=True, slots=True)
