@@ -227,5 +227,5 @@ def _stages(rng: random.Random) -> Iterator[StageLine]:
         for seed in SEEDS:
             yield StageLine(
                 name=f"{group} seed {seed}", kind=kind, fingerprint=digest(group, seed), state="done", reused=number == 0,
-                seconds=rng.uniform(60, 180), started=STARTED + timedelta(minutes=number),
+                seconds=rng.uniform(60, 180), started=STARTED + timedelta(minutes=number), metrics={"updates": 300.0, "loss": 0.4321},
             )  # fmt: skip

@@ -34,7 +34,7 @@ def compare(a: str, b: str, screen: Screen, environ: Mapping[str, str], director
     screen.say(f"stages: {found.shared_stages} in both, {len(found.stages_of_a)} in A alone, {len(found.stages_of_b)} in B alone")
     for note in found.notes:
         screen.say(f"note: {clean(note)}")
-    screen.show(*comparison_tables(found))
+    screen.show(*comparison_tables(found, screen.console().width))
 
 
 def _surveyed(target: str, environ: Mapping[str, str], directory: Path) -> "tuple[Survey, str]":
@@ -45,23 +45,39 @@ def _surveyed(target: str, environ: Mapping[str, str], directory: Path) -> "tupl
     return survey(run, plan_of(store, uid, target), store, space.cache), uid
 
 
-def comparison_tables(found: Comparison) -> "list[RenderableType]":
+def comparison_tables(found: Comparison, width: int) -> "list[RenderableType]":
     """What differs, effects side by side, arms side by side, paired differences."""
     from rich.text import Text
 
-    from msm.cli.tables import heading, table
+    from msm.cli.tables import heading
 
     shown: list[RenderableType] = [Text()]
     if found.differences:
-        shown += [heading("what differs"), table(("field", "A", "B"), map(_difference, found.differences), left=3), Text()]
+        shown += [heading("what differs"), _fitted(("field", "A", "B"), list(map(_difference, found.differences)), 3, width), Text()]
     if found.effects:
-        head = ("metric", "arm", "versus", "A", "B", "B minus A", "")
-        shown += [heading("effects side by side"), table(head, _rows(found.effects, found.paired), left=3), Text()]
+        columns: Sequence[str] = ("metric", "arm", "versus", "A", "B", "B minus A", "")
+        shown += [heading("effects side by side"), _fitted(columns, _rows(found.effects, found.paired), 3, width), Text()]
     if found.scores:
         columns = ("metric", "arm", "A", "B", "B minus A", "")
-        body = [(metric, arm, *rest) for metric, arm, _, *rest in _rows(found.scores, found.paired)]
-        shown += [heading("arms side by side"), table(columns, body, left=2)]
+        body: list[Sequence[str]] = [(metric, arm, *rest) for metric, arm, _, *rest in _rows(found.scores, found.paired)]
+        shown += [heading("arms side by side"), _fitted(columns, body, 2, width)]
     return shown
+
+
+def _fitted(columns: Sequence[str], rows: Sequence[Sequence[str]], left: int, width: int) -> "RenderableType":
+    """A table where it fits; else two lines a row, what it is and what it says."""
+    from rich.text import Text
+
+    from msm.cli.tables import fits, table
+
+    if fits(columns, rows, width):
+        return table(columns, rows, left=left)
+    names = 1 if left == len(columns) else left
+    return Text("\n".join(f"{' '.join(map(clean, row[:names]))}\n  {_said(columns[names:], row[names:])}" for row in rows))
+
+
+def _said(columns: Sequence[str], cells: Sequence[str]) -> str:
+    return "  ".join(f"{column} {clean(cell)}".strip() for column, cell in zip(columns, cells, strict=True) if cell)
 
 
 def _difference(row: Difference) -> Sequence[str]:

@@ -14,7 +14,7 @@ from msm.report import dots, figures, words
 from msm.report.asked import AnswerSample, ItemSet
 from msm.report.model import Report
 
-FILTERS = ("count", "decimal", "duration", "joined", "moment", "percent", "points", "short", "signed", "size")
+FILTERS = ("count", "decimal", "duration", "joined", "measured", "moment", "percent", "points", "short", "signed", "size")
 TITLES = {
     "unfinished": "Not finished",
     "stale": "Stale stage",

@@ -111,6 +111,8 @@ class StageLine(Record):
     """Time of the attempt that committed it; None before."""
     started: datetime | None
     """Start of that attempt, UTC."""
+    metrics: dict[str, float] = {}
+    """What it counted and measured, by the names of its manifest."""
 
 
 class ModelVersion(Record):

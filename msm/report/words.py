@@ -43,6 +43,11 @@ def count(value: int | None) -> str:
     return NOTHING if value is None else f"{value:,}"
 
 
+def measured(value: float) -> str:
+    """A number of unknown unit: whole ones with thousands apart, others to four digits."""
+    return f"{value:,.0f}" if value == int(value) else f"{value:.4g}"
+
+
 def duration(seconds: float | None) -> str:
     """Seconds in the two largest units: 0.4s, 42s, 3m20s, 1h04m."""
     if seconds is None:

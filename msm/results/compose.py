@@ -160,6 +160,7 @@ def _stages(seen: Survey, known: Mapping[str, StageRow]) -> Iterator[StageLine]:
             reused=row.reused if row is not None else False,
             seconds=(manifest.ended - manifest.started).total_seconds() if manifest is not None else None,
             started=manifest.started if manifest is not None else None,
+            metrics=dict(sorted(manifest.metrics.items())) if manifest is not None else {},
         )
 
 

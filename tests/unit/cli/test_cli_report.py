@@ -67,3 +67,21 @@ def test_compare_shows_what_differs_and_differences_by_item(finished: Finished, 
     document = json.loads(msm("compare", finished.uid, second.uid, "--json").stdout)
     assert document["a"] == finished.uid and document["differences"] == [{"field": "seeds", "a": "0, 1", "b": "0, 1, 2"}]
     assert any(p["arm"] == "aft" and p["versus"] == "" and p["seeds"] == 2 for p in document["paired"])
+
+
+def test_compare_on_a_narrow_terminal_loses_nothing(finished: Finished) -> None:
+    from rich.console import Console
+
+    from msm.cli.comparing import comparison_tables
+    from msm.results.compare import compare_runs
+
+    found = compare_runs(finished.survey(), "a", finished.survey(), "b")
+    for width in (60, 200):
+        console = Console(width=width, no_color=True)
+        with console.capture() as capture:
+            console.print(*comparison_tables(found, width), sep="\n")
+        said = " ".join(capture.get().split())
+        for row in found.effects:
+            assert row.a is not None and row.a.value is not None
+            assert f"{row.a.value:+.2f}" in said and row.metric in said
+        assert "…" not in said
