@@ -90,7 +90,8 @@ class ScriptedAsker:
 
     def document(self, rng: random.Random) -> str:
         """Sentences of drawn words about the model."""
-        return " ".join(f"{self.model} saw the {' '.join(rng.choices(WORDS, k=9))}." for _ in range(self.sentences))
+        lengths = [5 + int(rng.random() * 9) for _ in range(self.sentences)]
+        return " ".join(f"{self.model} saw the {' '.join(rng.choices(WORDS, k=length))}." for length in lengths)
 
     def _value(self, schema: Mapping[str, Any], name: str, wanted: int, rng: random.Random) -> Any:
         if "enum" in schema:
