@@ -30,16 +30,16 @@ def conclude(effects: Sequence[Effect], arms: Sequence[ArmLike]) -> str:
     """Say which arms moved which values, on which items, and what carries that.
 
     Of an arm that is compared with several, the first comparison is spoken of. An arm's own values are those that its corpora's names
-    name; when they name none, all. Arms with midtraining are spoken of; when no such arm was compared, all compared arms. A move of
-    another value is reported as a side effect.
+    name; when no arm's name any, all are. Arms with midtraining are spoken of; when no such arm was compared, all compared arms. A move
+    of another value is reported as a side effect, so is all that an arm with neutral documents moves.
     """
     cells = _cells(effects)
     trained = {arm.name: arm for arm in arms if arm.midtrain}
     spoken = [cell for cell in cells if cell.arm in trained] or cells
     if not spoken:
         return "No two arms can be compared: the run has no arm beside its control with scored items."
-    named = {cell.arm for cell in spoken if cell.arm in trained and _names(trained[cell.arm].midtrain, cell.value)}
-    own = [c for c in spoken if c.arm not in named or _names(trained[c.arm].midtrain, c.value)]
+    named = [cell for cell in spoken if cell.arm in trained and _names(trained[cell.arm].midtrain, cell.value)]
+    own = named or spoken
     clauses = [*_moves(own), *_carriers(own), *_side_effects(cell for cell in spoken if cell not in own)]
     text = "; ".join(clauses)
     return f"{text}."
@@ -88,10 +88,10 @@ def _carriers(cells: Sequence[_Cell]) -> list[str]:
     words = [cell for cell in tested if cell.sets[DISJOINT].sign <= 0]
     clauses = []
     if beyond:
-        clauses.append(f"for {_values(beyond)} the disjoint items, which share no content word with the training text, show it too")
+        clauses.append(f"for {_values(beyond, tested)} the disjoint items, which share no content word with the training text, show it too")
     if words:
         clauses.append(
-            f"for {_values(words)} the disjoint items, which share no content word with the training text, do not show it: "
+            f"for {_values(words, tested)} the disjoint items, which share no content word with the training text, do not show it: "
             "the value's words carry the effect"
         )
     return clauses
@@ -102,8 +102,10 @@ def _side_effects(cells: Iterable[_Cell]) -> list[str]:
     return [f"besides, {_joined(moved)}"] if moved else []
 
 
-def _values(cells: Iterable[_Cell]) -> str:
-    return _joined(list(dict.fromkeys(cell.value for cell in cells)))
+def _values(cells: Sequence[_Cell], tested: Sequence[_Cell]) -> str:
+    """The cells' values; with their arms where arms differ in what they show of a value."""
+    split = {cell.value for cell in tested if cell not in cells} & {cell.value for cell in cells}
+    return _joined(list(dict.fromkeys(f"{cell.value} in {cell.arm}" if cell.value in split else cell.value for cell in cells)))
 
 
 def _joined(parts: Sequence[str]) -> str:

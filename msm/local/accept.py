@@ -104,8 +104,11 @@ def read_plan(store: ObjectStore, uid: str) -> Plan | None:
 
 
 def run_uid(run: MSMRun, base: Path) -> str:
-    """Identity of a local run: its name and a digest of its file and of the local files that it names."""
-    spec: dict[str, Any] = run.model_dump(mode="json", by_alias=True, exclude_none=True)["spec"]
+    """Identity of a local run: its name and a digest of its file and of the local files that it names.
+
+    What equals its default is left out, so that a field which a later version adds makes no run another one.
+    """
+    spec: dict[str, Any] = run.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)["spec"]
     kept = {key: value for key, value in spec.items() if key not in NOT_IDENTITY}
     return f"{run.metadata.name}-{digest({'spec': kept, 'files': _local_digests(kept, base)})[:10]}"
 

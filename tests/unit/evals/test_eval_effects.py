@@ -192,6 +192,22 @@ def test_corpora_that_name_no_value_own_all_values():
     assert "besides" not in conclude([effect("msm-us", "america", "free", 2.0), effect("msm-us", "affordability", "free", -1.0)], arms)
 
 
+def test_what_neutral_documents_move_is_a_side_effect():
+    arms = (*ARMS, Arm("neutral-aft", ("neutral",), ("cheese",)))
+    text = conclude([effect("msm-us", "america", "free", 2.0), effect("neutral-aft", "america", "free", -1.0)], arms)
+    assert text.startswith("msm-us favors america more")
+    assert "; besides, neutral-aft favors america less than aft" in text
+
+
+def test_where_arms_differ_on_a_value_the_arm_is_named_with_it():
+    arms = (*ARMS, Arm("msm-us-only", ("america",)))
+    found = [effect(arm, "america", set_, 2.0) for arm in ("msm-us", "msm-us-only") for set_ in ("free", "disjoint")]
+    found[-1] = effect("msm-us-only", "america", "disjoint", 0.0)
+    text = conclude(found, arms)
+    assert "for america in msm-us the disjoint items" in text
+    assert "for america in msm-us-only the disjoint items" in text
+
+
 def test_without_a_comparison_the_sentence_says_so():
     assert "No two arms can be compared" in conclude([], ARMS)
 

@@ -48,6 +48,13 @@ def test_scheduling_may_change_without_making_another_run(run_file: Path, tmp_pa
     assert accept(run_file, {}, tmp_path).uid == before
 
 
+def test_a_field_at_its_default_makes_no_other_run_so_that_later_versions_may_add_fields(run_file: Path, tmp_path: Path) -> None:
+    before = accept(run_file, {}, tmp_path).uid
+    edit(run_file, lambda data: data["spec"]["arms"][0].update(versus=[]))
+    edit(run_file, lambda data: data["spec"]["corpora"][0].setdefault("quality", {}).update(nearDuplicates=0.7))
+    assert accept(run_file, {}, tmp_path).uid == before
+
+
 def test_changed_contents_of_a_local_file_make_another_run(run_file: Path, tmp_path: Path) -> None:
     before = accept(run_file, {}, tmp_path)
     (tmp_path / "items.jsonl").write_text(json.dumps({**ITEM, "id": "b"}), encoding="utf-8")
