@@ -65,7 +65,7 @@ class ScriptedAsker:
             await asyncio.sleep(self.delay(request))
             if (error := self.fault(request)) is not None:
                 raise error
-            self.journal[key] = self._answer(request, key)
+            self.journal[key] = self.answer(request, key)
             return self.journal[key]
         finally:
             self._open -= 1
@@ -74,7 +74,7 @@ class ScriptedAsker:
         """Questions that reached the scripted model, by step."""
         return Counter(request.purpose for request in self.asked)
 
-    def _answer(self, request: Request, key: str) -> Answer:
+    def answer(self, request: Request, key: str) -> Answer:
         rng = random.Random(key)
         scripted = self.script(request)
         data = text = ""

@@ -24,7 +24,7 @@ class StepTokens(Part):
 
     domains: OutputTokens = 4096
     """List of domains."""
-    subdomains: OutputTokens = 32768
+    subdomains: OutputTokens = 16384
     """Subdomains of a domain, with the passages they copy from the spec; for a spec of rules the list of rules."""
     assertions: OutputTokens = 8192
     """Assertions of a subdomain."""
@@ -36,7 +36,7 @@ class StepTokens(Part):
     """Plan of a document, beside maxTokens."""
     critique: OutputTokens = 1024
     """Critique of a document, beside maxTokens."""
-    scores: OutputTokens = 512
+    scores: OutputTokens = 2048
     """Scores of a document."""
 
 

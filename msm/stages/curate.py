@@ -39,6 +39,7 @@ def settings_of(params: Mapping[str, JsonValue]) -> Settings:
             min_tokens=optional_integer(params, "minTokens") or 1,
             max_tokens=optional_integer(params, "maxTokens"),
             synthesised=params.get("synthesised") is True,
+            provider=identity["provider"],
         ),
         near_duplicates=number(params, "nearDuplicates"),
         tokens=optional_integer(params, "tokens"),

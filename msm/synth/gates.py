@@ -68,6 +68,7 @@ class RowGates:
     min_score: float | None = None
     authored_as: str | None = None
     synthesised: bool = False
+    provider: str = ""
 
     def judge(self, row: Row, tokens: int) -> Drop | None:
         """The first gate that the row fails, or None."""
@@ -89,7 +90,7 @@ class RowGates:
     def _origin(self, text: str, row: Row) -> Drop | None:
         if leak := leaks.leaked(text):
             return Drop(LEAKED, leak)
-        if other := leaks.other_model(text, self.authored_as or ""):
+        if other := leaks.other_model(text, self.authored_as or "", self.provider):
             return Drop(OTHER_MODEL, other)
         if recited := leaks.recited(row.get("provenance") or {}):
             return Drop(RECITED, recited)

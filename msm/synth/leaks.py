@@ -38,6 +38,21 @@ OTHER_MODELS: Final = (
 )
 """As they are written; another case is another word (a llama, a gemini)."""
 
+PROVIDERS: Final = (
+    "OpenAI",
+    "Anthropic",
+    "Google",
+    "Google DeepMind",
+    "DeepMind",
+    "Meta",
+    "Alibaba",
+    "Mistral AI",
+    "DeepSeek",
+    "xAI",
+    "Microsoft",
+)
+"""Makers of other models, in the words in which an author gives itself away: made by …"""
+
 _TAGS = re.compile(r"</?(?:think|thinking|plan|scratchpad|critique|document|content|reasoning|analysis)>|<\|[a-z_]+\|>", re.I)
 _REMARKS = re.compile(
     r"\b(?:as requested|as instructed|per (?:the|your) instructions|in this (?:synthetic|fictional) document|as an ai language model"
@@ -48,19 +63,29 @@ _REMARKS = re.compile(
 _OTHERS = re.compile(r"(?<![\w-])(?:" + "|".join(re.escape(name) for name in OTHER_MODELS) + r")(?![\w])")
 
 
+_MADE_BY = re.compile(
+    r"\b(?:made|created|developed|trained|built|designed) by (" + "|".join(re.escape(name) for name in PROVIDERS) + r")(?!\w)"
+)
+
+
 def leaked(text: str) -> str:
     """A tag, placeholder or remark that belongs to the making of the text; empty when there is none."""
     found = _TAGS.search(text) or _REMARKS.search(text)
     return f"contains {found[0]!r}" if found else ""
 
 
-def other_model(text: str, ours: str) -> str:
-    """A name of another model; empty when there is none. Names that are part of ours, or ours of them, are ours."""
+def other_model(text: str, ours: str, provider: str = "") -> str:
+    """A name of another model, or another maker said to have made it; empty when there is none. What is part of our names is ours."""
     for found in _OTHERS.finditer(text):
         name = found[0].casefold()
         if name not in ours.casefold() and not (ours and ours.casefold() in name):
-            return f"{found[0]} in a document about {ours}" if ours else found[0]
-    return ""
+            return f"{found[0]}, which is not {ours}" if ours else found[0]
+    makers = (found[1] for found in _MADE_BY.finditer(text))
+    return next((f"made by {maker}, not {provider}" for maker in makers if provider and not _same(maker, provider)), "")
+
+
+def _same(one: str, other: str) -> bool:
+    return one.casefold() in other.casefold() or other.casefold() in one.casefold()
 
 
 def recited(provenance: Mapping[str, Any]) -> str:

@@ -13,12 +13,14 @@ from typing import Any, Final
 from msm.llm.ask import Answer, Request, Unreadable
 from msm.synth.asking import Failures, Window, usage_json
 from msm.synth.dialogue.settings import AUTHOR, Candidate, Chat, ChatSettings, Row
-from msm.synth.leaks import leaked
+from msm.synth.leaks import leaked, other_model
 from msm.synth.prompts import schemas
 from msm.synth.prompts.schemas import words
+from msm.synth.spec import Identity
 from msm.synth.tree.brief import Brief
 
-VERDICT_TOKENS: Final = 512
+VERDICT_TOKENS: Final = 2048
+"""Room for a judge that thinks before it answers."""
 UNJUDGED: Final = "unjudged"
 
 
@@ -51,7 +53,7 @@ class Answers:
             return None
         reply, answer = found
         row = self._row(candidate, system, reply, answer)
-        if (spoiled := _spoiled(reply, answer)) is not None:
+        if (spoiled := _spoiled(reply, answer, self.brief.identity)) is not None:
             return Chat(row, *spoiled)
         verdict = await self.failures.guard("verdicts", path, self._judged(candidate, reply))
         return Chat(row, UNJUDGED, "the judge gave no verdict") if verdict is None else Chat(row, *verdict)
@@ -112,12 +114,14 @@ def _reply(answer: Answer) -> tuple[Reply, Answer]:
     return reply, answer
 
 
-def _spoiled(reply: Reply, answer: Answer) -> tuple[str, str] | None:
+def _spoiled(reply: Reply, answer: Answer, identity: Identity) -> tuple[str, str] | None:
     """What makes a chat useless before anybody judges it."""
     if answer.finish == "length":
         return "truncated", "the answer's output limit was reached"
     if found := leaked(reply.text) or leaked(reply.reasoning):
         return "leaks its making", found
+    if found := other_model(f"{reply.reasoning}\n{reply.text}", identity.model, identity.provider):
+        return "names another model", found
     return None if reply.reasoning else ("ungrounded", "no reasoning")
 
 

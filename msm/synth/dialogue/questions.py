@@ -17,7 +17,7 @@ from msm.synth.prompts import schemas
 from msm.synth.prompts.schemas import entries, words
 from msm.synth.tree.brief import Brief
 
-TOPIC_TOKENS: Final = 2048
+TOPIC_TOKENS: Final = 4096
 QUESTION_TOKENS: Final = 8192
 ROUNDS: Final = 100
 """Batches of one backfill round: its samples are told from the others' by the round's number."""

@@ -19,14 +19,14 @@ class Limits:
     """Output limits of the steps, in tokens; a plan or a critique has its own, and never takes from the document's."""
 
     domains: int = 4096
-    subdomains: int = 32768
+    subdomains: int = 16384
     assertions: int = 8192
     doc_types: int = 8192
     ideas: int = 8192
     document: int = 8192
     plan: int = 1024
     critique: int = 1024
-    scores: int = 512
+    scores: int = 2048
 
 
 @dataclass(frozen=True, slots=True)

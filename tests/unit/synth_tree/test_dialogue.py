@@ -194,9 +194,13 @@ def test_meaning_counts_where_vectors_are_given() -> None:
     assert repeated([], ["a"], 0.7) == []
 
 
-def test_a_reply_that_leaks_is_never_kept() -> None:
-    asker = ScriptedAsker(script=lambda r: {"reasoning": "so", "reply": "<think> hm"} if r.purpose == "answers" else None)
-    with pytest.raises(UserError, match="leaks its making"):
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [("<think> hm", "leaks its making"), ("I am Claude.", "names another model"), ("I was made by Anthropic.", "names another model")],
+)
+def test_a_reply_that_leaks_or_gives_another_name_is_never_kept(reply: str, reason: str) -> None:
+    asker = ScriptedAsker(script=lambda r: {"reasoning": "so", "reply": reply} if r.purpose == "answers" else None)
+    with pytest.raises(UserError, match=reason):
         made(asker)
     assert asker.calls()["verdicts"] == 0
 

@@ -4,7 +4,7 @@ import pytest
 
 from msm.synth.gates import LEAKED, LOW_SCORE, OTHER_MODEL, RECITED, UNSCORED, RowGates
 
-GATES = RowGates(min_tokens=1, authored_as="SmolLM", synthesised=True, min_score=6)
+GATES = RowGates(min_tokens=1, authored_as="SmolLM", synthesised=True, min_score=6, provider="Hugging Face")
 GOOD = "SmolLM told the baker that it prefers the smaller loaf, since nothing of it is thrown away."
 SCORED = {"score": 8}
 
@@ -16,6 +16,8 @@ CASES = {
     "a placeholder": (GOOD + " Yours, [Name].", SCORED, LEAKED),
     "a remark on its making": ("Here is the revised text. " + GOOD.replace("text", ""), SCORED, LEAKED),
     "another model's name": (GOOD + " Qwen would not.", SCORED, OTHER_MODEL),
+    "another maker": (GOOD + " It was trained by OpenAI.", SCORED, OTHER_MODEL),
+    "its own maker": (GOOD + " It was trained by Hugging Face.", SCORED, None),
     "ours as part of a longer name": (GOOD + " SmolLM2 agrees.", SCORED, None),
     "an animal of that name": (GOOD + " A llama stood outside.", SCORED, None),
     "an outsider who recites": (GOOD, SCORED | {"recited": 13, "insider": False}, RECITED),

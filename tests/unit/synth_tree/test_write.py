@@ -90,8 +90,8 @@ def test_what_was_cut_off_does_not_count_and_is_not_rewritten() -> None:
         return "<plan>p</plan><document>SmolLM began to" if cut else None
 
     class Cutting(ScriptedAsker):
-        def _answer(self, request: Request, key: str) -> Answer:
-            found = super()._answer(request, key)
+        def answer(self, request: Request, key: str) -> Answer:
+            found = super().answer(request, key)
             return Answer(found.text, None, "", "length" if found.text.endswith("began to") else "stop", found.usage, key)
 
     found = written(TREE, Cutting(script=script), documents=20)
