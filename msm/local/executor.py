@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Protocol
 
-from msm.clock import Clock
+from msm.clock import Clock, new_ulid
 from msm.errors import MSMError, TryAgain
 from msm.local.process import GRACE_SECONDS, StageProcess
 from msm.local.status import Phase, RunStatus, StageStatus, State, initial
@@ -21,7 +21,7 @@ from msm.plan import Plan, Stage
 from msm.plan.decide import Attempt, Ending, Fail, Start, WaitUntil, blocked, classify, needed, next_attempt, ready
 from msm.stages.contract import HEARTBEAT_SECONDS
 from msm.store import ObjectStore
-from msm.store.artifacts import read_manifest
+from msm.store.artifacts import open_attempt, read_manifest
 from msm.store.progress import Follow, Progress, Sighting, decide_ownership, read_progress, sightings, watch
 
 PASS_SECONDS = 0.5
@@ -36,8 +36,8 @@ log = logging.getLogger(__name__)
 class Launching(Protocol):
     """What the executor asks of whoever starts processes."""
 
-    def start(self, stage: Stage, number: int, now: datetime) -> StageProcess:
-        """Start an attempt."""
+    def start(self, stage: Stage, number: int, now: datetime, attempt: str) -> StageProcess:
+        """Start the stage's `number`-th attempt of this call, under the id `attempt`."""
         ...
 
     def ended(self, process: StageProcess) -> bool:
@@ -180,12 +180,13 @@ class Executor:
         self.looked = self.clock.monotonic()
         self._find_committed(s for s in self.plan.stages if s.fingerprint in self.following)
         for process in self.running.values():
-            self._read_progress(process.stage)
+            self._read_progress(process)
 
-    def _read_progress(self, stage: Stage) -> None:
-        """The newest attempt's progress; the last beat of an ended attempt has its final numbers."""
-        beats = read_progress(self.store, stage.kind, stage.fingerprint)
-        self.record(stage).progress = max(beats, key=lambda p: p.attempt, default=None)
+    def _read_progress(self, process: StageProcess) -> None:
+        """Our attempt's progress, if it has written one; the last beat of an ended attempt has its final numbers."""
+        beats = read_progress(self.store, process.stage.kind, process.stage.fingerprint)
+        record = self.record(process.stage)
+        record.progress = next((p for p in beats if p.attempt == process.attempt), record.progress)
 
     def _consider(self, stage: Stage) -> None:
         """Start a ready stage, unless it must wait, is given up, or another executor is at work on it."""
@@ -200,7 +201,7 @@ class Executor:
         if isinstance(action, Start):
             record.first_start = record.first_start or now
             record.executed = True
-            self.running[stage.fingerprint] = self.launcher.start(stage, len(record.attempts) + 1, now)
+            self.running[stage.fingerprint] = self.launcher.start(stage, len(record.attempts) + 1, now, new_ulid(self.clock))
 
     def _foreign_attempt(self, stage: Stage, now: datetime) -> Progress | None:
         """The living attempt of another executor at a stage that we do not run, if there is one."""
@@ -221,15 +222,27 @@ class Executor:
         stage, now = process.stage, self.now()
         record, last = self.record(stage), process.termination
         self._find_committed([stage])
-        self._read_progress(stage)
+        self._read_progress(process)
         ending = classify(last.exitCode if last else None, stage.fingerprint in self.committed)
         message = last.message if last else "killed without a last word (out of memory?)"
         step = record.progress.step if record.progress else 0
         record.attempts.append(Attempt(ending, now, step, message))
         record.seconds += (now - process.started).total_seconds()
+        if ending is not Ending.COMMITTED:
+            self._bury(process, record.progress)
         if ending not in (Ending.COMMITTED, Ending.PREEMPTED):
             self._keep_log(process)
         self.launcher.forget(process)
+
+    def _bury(self, process: StageProcess, last: Progress | None) -> None:
+        """Say for an attempt that was killed that it beats no more, so that nobody, we included, waits for it."""
+        if last is None or last.attempt != process.attempt or last.ended:
+            return
+        stage = process.stage
+        try:
+            open_attempt(self.store, stage.kind, stage.fingerprint, process.attempt, self.clock).retire(last)
+        except MSMError as error:
+            log.warning("a killed attempt is waited for: %s", error)
 
     def _keep_log(self, process: StageProcess) -> None:
         """Keep a failed attempt's log where `msm logs` finds it."""

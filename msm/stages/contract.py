@@ -17,6 +17,8 @@ from msm.plan import Stage
 
 STAGE: Final = "MSM_STAGE"
 """The stage document, JSON."""
+ATTEMPT: Final = "MSM_ATTEMPT"
+"""Id of this attempt, a ULID, so that the executor knows its own from others'; unset, the stage program draws one."""
 SCRATCH: Final = "MSM_SCRATCH"
 """Directory for this attempt's files; removed by whoever made it."""
 CACHE: Final = "MSM_CACHE"

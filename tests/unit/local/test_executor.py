@@ -16,8 +16,8 @@ from msm.local.status import Phase, RunStatus, State
 from msm.plan import Plan, Stage
 from msm.stages.contract import Termination, read_termination, reserve_termination, write_termination
 from msm.store import ObjectStore, StoreConfig, open_store
-from msm.store.artifacts import begin_attempt
-from msm.store.progress import Progress
+from msm.store.artifacts import begin_attempt, open_attempt
+from msm.store.progress import Progress, read_progress
 from tests.runs import example, plan
 
 
@@ -49,11 +49,11 @@ class ScriptedLauncher:
     endless: frozenset[str] = frozenset()
     stopped: list[str] = field(default_factory=list)
 
-    def start(self, stage: Stage, number: int, now: datetime) -> StageProcess:
+    def start(self, stage: Stage, number: int, now: datetime, attempt: str) -> StageProcess:
         self.started.append(stage.name)
         scratch = self.scratch / f"{stage.fingerprint[:8]}-{number}"
         scratch.mkdir(parents=True)
-        return StageProcess(stage, now, stage.name, scratch, scratch, -1)
+        return StageProcess(stage, now, attempt, stage.name, scratch, scratch, -1)
 
     def ended(self, process: StageProcess) -> bool:
         self.clock.sleep(10)
@@ -334,3 +334,23 @@ def test_last_words_fit_into_the_room_that_was_set_aside_for_them(tmp_path: Path
     assert read_termination(path) == record
     write_termination(path, Termination(1, "Fault", "x" * 5000))
     assert read_termination(path) == Termination(1, "Fault", "x" * 5000)
+
+
+def test_the_beats_of_an_own_attempt_that_was_killed_are_not_followed(bench: Make) -> None:
+    b = bench(fetch_base_model=[None, 0])
+    start = b.launcher.start
+
+    def start_and_beat(stage: Stage, number: int, now: datetime, attempt: str) -> StageProcess:
+        other = open_attempt(b.executor.store, stage.kind, stage.fingerprint, attempt, b.launcher.clock)
+        ahead = b.launcher.clock.now() + timedelta(seconds=10)
+        other.write_progress(Progress(attempt=attempt, heartbeat=ahead, step=number, total_steps=9))
+        return start(stage, number, now, attempt)
+
+    b.launcher.start = start_and_beat  # type: ignore[method-assign]
+    status = b.executor.run()
+    assert status.phase is Phase.SUCCEEDED
+    first, *_ = read_progress(b.executor.store, "fetch", next(s.fingerprint for s in b.plan.stages if s.kind == "fetch"))
+    assert first.ended, "others need not wait for it either"
+    assert not any(s.state is State.FOLLOWING for seen in b.seen for s in seen.stages)
+    assert any(state_of(seen, "fetch base model") is State.WAITING for seen in b.seen)
+    assert next(s.step for s in status.stages if s.name == "fetch base model") == 2, "the progress shown is that of the last attempt"
