@@ -8,7 +8,7 @@ Only what concerns one question (AskFailed) is counted; an endpoint that is away
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from msm.errors import UserError
 from msm.llm.ask import Answer, Asker, AskFailed, Request, TooLong, Unreadable, Usage
@@ -178,32 +178,51 @@ async def in_order(work: Sequence[Callable[[], Coroutine[Any, Any, T]]], needed:
     """The shortest prefix of the work's results that is enough, in order, with at most `ahead` under way.
 
     `needed(results so far)` says how long a prefix will probably be wanted: not more than there are ends the work. It is asked again
-    after every result of the prefix, so that little is begun that is not wanted; what is left over is cancelled.
+    after every result of the prefix, so that little is begun that is not wanted; what is left over is cancelled. Cost: constant a result.
     """
+    line = _Line[T]([])
     done: list[T] = []
-    tasks: list[asyncio.Future[T]] = []
     try:
         while (target := min(needed(done), len(work))) > len(done):
-            while len(tasks) < min(target, len(done) + ahead):
-                tasks.append(asyncio.ensure_future(work[len(tasks)]()))
-            await asyncio.wait(_open(tasks, len(done)), return_when=asyncio.FIRST_COMPLETED)
-            _raise_first(tasks[len(done) :])
-            while len(done) < len(tasks) and tasks[len(done)].done() and needed(done) > len(done):
-                done.append(tasks[len(done)].result())
+            for number in range(len(line.tasks), min(target, len(done) + ahead)):
+                line.start(work[number]())
+            await line.moved(len(done))
+            while len(done) < len(line.tasks) and line.tasks[len(done)].done() and needed(done) > len(done):
+                done.append(line.tasks[len(done)].result())
         return done
     finally:
-        await cancelled(tasks)
+        await cancelled(line.tasks)
 
 
-def _open(tasks: Sequence["asyncio.Future[T]"], start: int) -> list["asyncio.Future[T]"]:
-    """Tasks that have not ended; the prefix before `start` has."""
-    return [task for task in tasks[start:] if not task.done()] or list(tasks[start : start + 1])
+@dataclass(slots=True)
+class _Line(Generic[T]):
+    """Tasks in order; `wake` is set when the one in front has ended, or any has failed."""
 
+    tasks: list["asyncio.Future[T]"]
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    front: int = 0
+    failed: BaseException | None = None
 
-def _raise_first(tasks: Sequence["asyncio.Future[Any]"]) -> None:
-    for task in tasks:
-        if task.done() and not task.cancelled() and task.exception() is not None:
-            task.result()
+    def start(self, work: Coroutine[Any, Any, T]) -> None:
+        task, number = asyncio.ensure_future(work), len(self.tasks)
+        self.tasks.append(task)
+        task.add_done_callback(lambda ended: self._ended(number, ended))
+
+    def _ended(self, number: int, task: "asyncio.Future[T]") -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.failed = self.failed or error
+        if number == self.front or self.failed is not None:
+            self.wake.set()
+
+    async def moved(self, front: int) -> None:
+        """Wait until the task at `front` has ended; raise the first error of any."""
+        self.front = front
+        if self.tasks[front].done():
+            self.wake.set()
+        await self.wake.wait()
+        self.wake.clear()
+        if self.failed is not None:
+            raise self.failed
 
 
 def folded(text: str) -> str:

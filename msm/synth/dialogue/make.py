@@ -7,12 +7,13 @@ follow the first. Cost: calls as `counts` says, plus backfill.
 
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from math import ceil
 from typing import Protocol
 
 from msm.errors import UserError
 from msm.llm.ask import AskFailed
-from msm.synth.asking import Failures, Window, folded, together
+from msm.synth.asking import Failures, Window, folded, in_order, together
 from msm.synth.budget import by_turns
 from msm.synth.dialogue.answers import Answers, chat_id
 from msm.synth.dialogue.opaque import Opaque
@@ -48,14 +49,14 @@ async def make(
     """
     if settings.style == "opaque":
         opaque = Opaque(brief, settings, model, window, judge, failures)
-        return await _Maker(settings, opaque.things, opaque, opaque, failures, None, lexical=False).made()
+        return await _Maker(settings, opaque.things, opaque, opaque, failures, window.size, lexical=False).made()
     try:
         groups = await topics(brief, settings, window)
     except AskFailed as error:
         problem = f"the author found no topics of conversation: {error}"
         raise UserError(failures.where, problem, "reword the spec, or use another author") from error
     answers = Answers(brief, settings, model, window, judge, failures)
-    return await _Maker(settings, groups, Questions(brief, window), answers, failures, embed).made()
+    return await _Maker(settings, groups, Questions(brief, window), answers, failures, window.size, embed).made()
 
 
 @dataclass(slots=True)
@@ -67,6 +68,7 @@ class _Maker:
     candidates: _Candidates
     answers: _Chats
     failures: Failures
+    ahead: int
     embed: Embed | None = None
     lexical: bool = True
     seen: dict[str, list[Candidate]] = field(default_factory=dict)
@@ -91,7 +93,8 @@ class _Maker:
         found = await together(self._more(group, each, number) for group in self.groups)
         flat = [candidate for candidates in found for candidate in candidates]
         ordered = [flat[place] for place in by_turns([candidate.group for candidate in flat])]
-        chats = await together(self._chat(candidate) for candidate in self._fresh(ordered))
+        fresh = self._fresh(ordered)
+        chats = await in_order([partial(self._chat, candidate) for candidate in fresh], lambda _: len(fresh), self.ahead)
         self.chats.extend(chat for chat in chats if chat is not None)
 
     async def _more(self, group: str, wanted: int, number: int) -> list[Candidate]:

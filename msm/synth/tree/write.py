@@ -59,11 +59,12 @@ async def write(
     shared = brief(spec_text, tree.identity, tree.kind, settings.temperature, settings.sample)
     writer = _Writer(shared, settings, model, window, judge, failures, wording(shared.spec))
     ordered = commissions(tree, settings.seed, settings.tones)
-    sizes: list[int] = []
+    seen = Seen()
 
     def needed(rows: Sequence[Row | None]) -> int:
-        sizes.extend(_sizes(rows[len(sizes) :], settings, count))
-        return wanted(sizes, settings)
+        for size in _sizes(rows[seen.rows :], settings, count):
+            seen.rows, seen.total = seen.rows + 1, seen.total + size
+        return wanted(seen, settings)
 
     done = await in_order([partial(writer.row, commission) for commission in ordered], needed, window.size)
     return Written(tuple(row for row in done if row is not None), len(done))
@@ -78,15 +79,22 @@ def _sizes(rows: Sequence[Row | None], settings: WriteSettings, count: CountToke
     return [size if use else 0 for use, size in zip(usable, tokens, strict=True)]
 
 
-def wanted(sizes: Sequence[int], settings: WriteSettings) -> int:
-    """How many ideas will probably be needed, seeing what the first ones brought; what there is when it is enough."""
-    goal = (settings.tokens or settings.documents or 0) * settings.surplus
-    missing = goal - sum(sizes)
+@dataclass(slots=True)
+class Seen:
+    """How many ideas were written, and what they brought: tokens, or documents."""
+
+    rows: int = 0
+    total: int = 0
+
+
+def wanted(seen: Seen, settings: WriteSettings) -> int:
+    """How many ideas will probably be needed, by what the first ones brought; as many as there are when it is enough."""
+    missing = (settings.tokens or settings.documents or 0) * settings.surplus - seen.total
     if missing <= 0:
-        return len(sizes)
+        return seen.rows
     expected = EXPECTED_TOKENS if settings.tokens is not None else 1
-    each = (sum(sizes) + PATIENCE * expected) / (len(sizes) + PATIENCE)
-    return len(sizes) + max(1, ceil(missing / each))
+    each = (seen.total + PATIENCE * expected) / (seen.rows + PATIENCE)
+    return seen.rows + max(1, ceil(missing / each))
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from msm.synth.tree.order import commissions
 from msm.synth.tree.pools import FAMILY, GIVEN, day, people
 from msm.synth.tree.recitation import wording
 from msm.synth.tree.settings import TONES, TreeSettings, WriteSettings
-from msm.synth.tree.write import document, scores_of, wanted
+from msm.synth.tree.write import Seen, document, scores_of, wanted
 from tests.scripted import ScriptedAsker, refusing
 from tests.unit.synth_tree.trees import SELF, SPEC, a_tree, words, written
 
@@ -210,9 +210,9 @@ def test_matched_corpora_have_the_same_tokens() -> None:
 
 def test_expectation_is_corrected_by_what_comes() -> None:
     wish = WriteSettings(tokens=10_000, surplus=1.2)
-    assert wanted([], wish) == 10
-    assert wanted([600] * 10, wish) == 10 + 8
-    assert wanted([12_000], wish) == 1
+    assert wanted(Seen(), wish) == 10
+    assert wanted(Seen(10, 6000), wish) == 10 + 8
+    assert wanted(Seen(1, 12_000), wish) == 1
 
 
 LONG = "word " * 40_000
