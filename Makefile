@@ -30,6 +30,9 @@ docs: $(DEV) ## regenerate docs/reference and the JSON schema
 bench-train: $(DEV) ## tokens/s against a bare PyTorch loop
 	$(BIN)/python -m tests.bench.bench_train
 
+bench-synth: $(DEV) ## the client for language models against a bare loop
+	$(BIN)/python -m tests.bench.bench_synth
+
 chaos-local: $(DEV) ## 40 real kills and 500 injected crashes; nothing may be lost
 	$(BIN)/python -m tests.chaos.local --seed $(or $(SEED),0)
 

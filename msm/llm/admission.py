@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from msm.llm.pace import Pace
 
-START = 64
+START = 256
 """Attempts in flight before anything is known of the endpoint."""
 CUT = 0.7
 """What is left of the window after a cut: at a server that refuses more than C the window then moves between 0.7 C and C."""

@@ -6,19 +6,19 @@ answer; purpose, price, retries and the server's address beyond the identity do 
 
 import hashlib
 import json
-from dataclasses import asdict
 
 from msm.llm.ask import Request
 
 
 def request_digest(identity: str, request: Request) -> str:
     """SHA-256, hexadecimal, of the canonical JSON of (model identity, system, prefix, prompt, sampling, schema, sample)."""
+    drawn = request.sampling
     asked = {
         "model": identity,
         "system": request.system,
         "prefix": request.prefix,
         "prompt": request.prompt,
-        "sampling": asdict(request.sampling),
+        "sampling": {"max_tokens": drawn.max_tokens, "temperature": drawn.temperature, "top_p": drawn.top_p},
         "schema": request.schema,
         "sample": request.sample,
     }

@@ -1,13 +1,13 @@
 """One HTTP exchange with an OpenAI-compatible server: bytes there, bytes back, and every way in which that fails, by name.
 
 Neighbours: `client` sends through it and knows no client library; `failures` says what statuses mean. Invariant: an exchange ends within
-its timeout, and no foreign exception leaves. The openai package is used with its own retries off, over its aiohttp transport: httpx's pool
-looks at every connection for every request, which at 1,000 in flight costs 7 ms of CPU each, against 1 ms (docs/benchmarks.md). A transport
-belongs to the event loop it was opened in. Cost: importing openai takes a second, at the first use.
+its timeout, and no foreign exception leaves. The openai package gives address, headers, key and connections (its aiohttp transport: httpx's
+own pool looks at every connection for every request, 7 ms of CPU each at 1,000 in flight). A completion goes straight to those connections:
+the package's request machinery costs as much again as the HTTP library, and its retries and models of answers are not wanted here
+(docs/benchmarks.md). A transport belongs to the event loop it was opened in. Cost: importing openai takes a second, at the first use.
 """
 
 import asyncio
-import json
 from typing import TYPE_CHECKING
 
 from msm.errors import UserError
@@ -17,10 +17,13 @@ from msm.llm.pace import Pace
 from msm.llm.patience import retry_after
 
 if TYPE_CHECKING:
+    import httpx2
     import openai
 
 KEEP_IDLE = 3.0
 """Seconds an idle connection is kept: less than servers do (uvicorn, in which vLLM runs, closes after 5), or tries meet a closing one."""
+CONNECT = 10.0
+"""Seconds to wait for a connection."""
 LOOK_UP = 20.0
 """Seconds to wait for the list of models."""
 
@@ -29,8 +32,14 @@ class Transport:
     """Connections to one endpoint; `ever_answered` once it gave a completion."""
 
     def __init__(self, connection: Connection, pace: Pace) -> None:
+        import httpx2
+
         self._connection, self._pace = connection, pace
-        self._client = _open_client(connection)
+        self._carrier = _open_carrier(connection)
+        self._client = _open_client(connection, self._carrier)
+        self._address = httpx2.URL(f"{connection.base_url}/chat/completions")
+        self._headers = _headers(self._client)
+        self._patience = {"timeout": httpx2.Timeout(None, connect=min(CONNECT, connection.timeout)).as_dict()}
         self.ever_answered = False
 
     async def complete(self, body: bytes, sent_schema: bool) -> bytes:
@@ -41,22 +50,17 @@ class Transport:
             NotTaken: the server does not take a field.
             AskFailed, UserError: see `ask.Asker`.
         """
-        import openai
-
         try:
             async with asyncio.timeout(self._connection.timeout):
-                answer = await self._post(body)
+                response = await self._post(body)
         except TimeoutError:
             said = f"no answer within {self._connection.timeout:g} s"
             raise Setback("slow", said, may_be_billed=True) from None
-        except openai.APIStatusError as error:
-            wait = retry_after({name.lower(): value for name, value in error.response.headers.items()}, self._pace.clock.now())
-            seen = Circumstances(sent_schema, self.ever_answered, wait)
-            judged = judge_status(error.status_code, self._without_key(error.response.text), self._connection.place, seen)
-        else:
-            self.ever_answered = True
-            return answer
-        raise await self._name_models(judged) if isinstance(judged, UnknownModel) else judged
+        if response.status_code != 200:
+            judged = self._judge(response, sent_schema)
+            raise await self._name_models(judged) if isinstance(judged, UnknownModel) else judged
+        self.ever_answered = True
+        return response.content
 
     async def is_alive(self) -> bool:
         """Whether the server lists its models."""
@@ -66,27 +70,30 @@ class Transport:
         """Close all connections."""
         await self._client.close()
 
-    async def _post(self, body: bytes) -> bytes:
+    async def _post(self, body: bytes) -> "httpx2.Response":
         import aiohttp
         import httpx2
-        import openai
 
+        request = httpx2.Request("POST", self._address, headers=self._headers, content=body, extensions=self._patience)
         try:
-            response = await self._client.post("/chat/completions", content=body, cast_to=httpx2.Response)
-        except (openai.APIConnectionError, httpx2.HTTPError, aiohttp.ClientError, OSError) as error:
+            return await self._carrier.send(request)
+        except (httpx2.HTTPError, aiohttp.ClientError, OSError) as error:
             raise _broken_off(error) from error
-        return response.content
+
+    def _judge(self, response: "httpx2.Response", sent_schema: bool) -> Exception:
+        wait = retry_after({name.lower(): value for name, value in response.headers.items()}, self._pace.clock.now())
+        said = response.text.replace(self._connection.key, "(key)") if self._connection.key else response.text
+        return judge_status(response.status_code, said, self._connection.place, Circumstances(sent_schema, self.ever_answered, wait))
 
     async def _models(self) -> list[str] | None:
         """Names that the server lists, None when it does not."""
-        import httpx2
+        import aiohttp
         import openai
 
         try:
             async with asyncio.timeout(LOOK_UP):
-                response = await self._client.get("/models", cast_to=httpx2.Response)
-            return [str(model["id"]) for model in json.loads(response.content)["data"]]
-        except (openai.OpenAIError, TimeoutError, OSError, ValueError, KeyError, TypeError):
+                return [str(model.id) for model in (await self._client.models.list()).data]
+        except (openai.OpenAIError, aiohttp.ClientError, TimeoutError, OSError, ValueError, TypeError, AttributeError):
             return None
 
     async def _name_models(self, missing: UnknownModel) -> UserError:
@@ -98,18 +105,26 @@ class Transport:
         said = f'{place.base_url} has no model "{place.model}"; it has: {", ".join(models[:20]) or "none"}'
         return UserError(f"{place.field}.model", said, "name one of these, or serve the model that you want")
 
-    def _without_key(self, text: str) -> str:
-        return text.replace(self._connection.key, "(key)") if self._connection.key else text
 
-
-def _open_client(connection: Connection) -> "openai.AsyncOpenAI":
+def _open_carrier(connection: Connection) -> "httpx2.AsyncClient":
     import httpx2
     import openai
 
     limits = httpx2.Limits(max_connections=connection.concurrency, keepalive_expiry=KEEP_IDLE)
-    carrier = openai.DefaultAioHttpClient(limits=limits, timeout=httpx2.Timeout(None, connect=min(10.0, connection.timeout)))
+    return openai.DefaultAioHttpClient(limits=limits, timeout=None)
+
+
+def _open_client(connection: Connection, carrier: "httpx2.AsyncClient") -> "openai.AsyncOpenAI":
+    import openai
+
     key = connection.key or "none"
     return openai.AsyncOpenAI(base_url=connection.base_url, api_key=key, max_retries=0, timeout=None, http_client=carrier)
+
+
+def _headers(client: "openai.AsyncOpenAI") -> list[tuple[str, str]]:
+    """What the package sends with each request, key included, but for its telemetry."""
+    said = {**client.default_headers, **client.auth_headers}
+    return [(name, value) for name, value in said.items() if isinstance(value, str) and not name.startswith("X-Stainless")]
 
 
 def _broken_off(error: BaseException) -> Setback:

@@ -14,12 +14,15 @@ from msm.llm.ask import Answer, AskFailed, Request, Sampling
 from msm.llm.client import open_openai
 from msm.llm.digest import request_digest
 from msm.llm.journal import JournalledAsker, answer_key, find_answer
+from msm.llm.patience import Patience
 from msm.llm.price import Price, per_million
 from msm.store import StoreConfig, open_store
 from tests.llm_server import PASSING, Fault, Reply, connection_to, running_llm_server, seeded_faults
 
 pytestmark = pytest.mark.timeout(180)
 EVERY = (*PASSING, Fault.REFUSAL, Fault.FILTERED, Fault.TRUNCATED)
+PATIENCE = Patience(seconds=60.0, tries=8, first=0.01, longest=0.05)
+"""The shipped number of tries, quicker."""
 FORM = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"], "additionalProperties": False}
 
 
@@ -47,7 +50,7 @@ def test_two_thousand_questions_in_a_storm_none_lost_silently(store):
     price = Price(input=per_million(3), output=per_million(15))
 
     async def run(server):
-        connection = connection_to(server.base_url, price=price, cap=10**18, concurrency=200, timeout=1.0)
+        connection = connection_to(server.base_url, price=price, cap=10**18, concurrency=64, timeout=4.0, patience=PATIENCE)
         async with open_openai(connection, random.Random(0), account=account) as asker:
             results = await ask_everything(JournalledAsker(asker, store, connection.identity, account), requests)
             return results, asker
@@ -77,7 +80,7 @@ def test_two_thousand_questions_in_a_storm_none_lost_silently(store):
 
 def test_without_refusals_every_answer_comes(store):
     async def run(server):
-        async with open_openai(connection_to(server.base_url, concurrency=100, timeout=1.0), random.Random(1)) as asker:
+        async with open_openai(connection_to(server.base_url, concurrency=64, timeout=4.0, patience=PATIENCE), random.Random(1)) as asker:
             return await ask_everything(asker, [question(number) for number in range(300)])
 
     with running_llm_server(content=content, faults=seeded_faults(3, 0.2), count_prefix=False, latency=0.01) as server:

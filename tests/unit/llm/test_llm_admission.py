@@ -63,7 +63,7 @@ def test_it_settles_between_the_cut_and_the_capacity_of_a_server(capacity, spare
 
 
 def test_it_doubles_each_round_until_the_first_refusal_and_then_adds_one_a_round():
-    window = open_window(1000)
+    window = open_window(10_000)
     for expected in (START, 2 * START, 4 * START):
         assert window.slots == expected
         for _ in range(window.slots):
