@@ -167,7 +167,7 @@ class _Writer:
             "path": list(commission.path),
             "idea": commission.idea.id,
             "domain": branch.domain,
-            "docType": kind.name,
+            "genre": kind.name,
             "insider": kind.insider,
             "tone": commission.tone,
             "assertions": [a.id for a in branch.assertions],

@@ -106,3 +106,16 @@ def test_composed_and_sourced_stages_kept_their_fingerprints() -> None:
         "55e8e436aa90",
         "52515dbf399b",
     ]
+
+
+def test_the_table_in_the_docs_is_what_is_counted() -> None:
+    page = (Path(__file__).parents[3] / "docs/concepts/synthesis.md").read_text(encoding="utf-8")
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("| ")]
+    table = {row[0]: row for row in cells if len(row) == 8}
+    documents = BRANCHES * 20 * 25
+    counted = REFERENCE | dict.fromkeys(("documents", "critique", "scores"), documents)
+    assert {step: int(table[step][-1].replace(",", "")) for step in counted} == counted
+    limits = Limits()
+    said = {"subdomains": limits.subdomains, "assertions": limits.assertions, "docTypes": limits.doc_types, "ideas": limits.ideas}
+    assert {step: int(table[step][-2].replace(",", "")) for step in said} == said
+    assert table["documents"][-2] == f"{limits.plan:,} + {limits.document:,}"

@@ -118,7 +118,7 @@ def test_a_row_tells_where_it_comes_from() -> None:
     branch = next(b for b in TREE.branches if b.name == found["path"][1])
     assert found["path"][0] == branch.domain
     assert found["assertions"] == [a.id for a in branch.assertions]
-    assert found["docType"] == found["path"][2] in {t.name for t in branch.types}
+    assert found["genre"] == found["path"][2] in {t.name for t in branch.types}
     assert (found["model"], found["author"], found["rewritten"]) == ("scribe", "synthesis/1", True)
     assert set(found["prompts"]) == {"document", "critique", "scores"}
     assert set(found["scores"]) == set(AXES)
