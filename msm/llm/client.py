@@ -19,6 +19,7 @@ from msm.llm.budget import Budget
 from msm.llm.connection import Connection
 from msm.llm.digest import request_digest
 from msm.llm.failures import BLAMELESS, OVERLOAD, NoAnswer, NotTaken, Setback
+from msm.llm.ledger import Purse
 from msm.llm.pace import LoopPace, Pace
 from msm.llm.parse import NoValue, read_json
 from msm.llm.patience import Trouble, after_failure, backoff, judge
@@ -55,9 +56,9 @@ class Dialect:
 class OpenAIAsker:
     """Asks one OpenAI-compatible server."""
 
-    def __init__(self, connection: Connection, rng: random.Random, pace: Pace, account: Account, spent: int = 0) -> None:
+    def __init__(self, connection: Connection, rng: random.Random, pace: Pace, account: Account, purse: Purse | None = None) -> None:
         self.account = account
-        self.budget = Budget(connection.cap, connection.place.field, spent)
+        self.budget = Budget(connection.cap, connection.place.field, purse)
         self.gate = Gate(connection.concurrency, pace, rng)
         self.dialect = Dialect()
         self._connection, self._rng, self._pace = connection, rng, pace
@@ -85,8 +86,9 @@ class OpenAIAsker:
         return answer
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Close the connections, give back what was not spent."""
         await self._transport.close()
+        await self.budget.close()
 
     async def _freely(self, request: Request) -> Answer:
         reply = await self._reply(request, opening(request), None)
@@ -230,10 +232,14 @@ def _sum(one: Usage, other: Usage | None) -> Usage:
 
 @asynccontextmanager
 async def open_openai(
-    connection: Connection, rng: random.Random | None = None, pace: Pace | None = None, account: Account | None = None, spent: int = 0
+    connection: Connection,
+    rng: random.Random | None = None,
+    pace: Pace | None = None,
+    account: Account | None = None,
+    purse: Purse | None = None,
 ) -> AsyncIterator[OpenAIAsker]:
     """An asker for the running event loop; its connections are closed at the end."""
-    asker = OpenAIAsker(connection, rng or random.Random(), pace or LoopPace(), account or Account(), spent)
+    asker = OpenAIAsker(connection, rng or random.Random(), pace or LoopPace(), account or Account(), purse)
     try:
         yield asker
     finally:

@@ -18,6 +18,7 @@ from msm.llm.client import open_openai
 from msm.llm.connection import Connection
 from msm.llm.failures import Place
 from msm.llm.journal import JournalledAsker
+from msm.llm.ledger import Ledger
 from msm.llm.price import Price, per_million, units
 from msm.store import ObjectStore
 
@@ -69,11 +70,16 @@ def connect(endpoint: Endpoint, environ: Mapping[str, str]) -> Connection:
 
 @asynccontextmanager
 async def open_asker(
-    endpoint: Endpoint, environ: Mapping[str, str], store: ObjectStore, rng: random.Random | None = None
+    endpoint: Endpoint, environ: Mapping[str, str], store: ObjectStore, rng: random.Random | None = None, scope: str | None = None
 ) -> AsyncIterator[OpenAsker]:
-    """A journalled asker for the running event loop; its connections are closed at the end."""
+    """A journalled asker for the running event loop; its connections are closed at the end.
+
+    `scope` names the work that maxPrice is for, such as a stage's fingerprint: all its processes, also those that were killed, share the
+    cap. Without it the cap is this process's own.
+    """
     connection, account = connect(endpoint, environ), Account()
-    async with open_openai(connection, rng, account=account) as inner:
+    purse = None if scope is None or connection.cap is None else Ledger(store, f"{scope}/{endpoint.name}")
+    async with open_openai(connection, rng, account=account, purse=purse) as inner:
         yield OpenAsker(JournalledAsker(inner, store, connection.identity, account), account)
 
 

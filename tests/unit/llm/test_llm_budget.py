@@ -2,15 +2,19 @@
 
 import asyncio
 import random
+import tempfile
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from msm.errors import UserError
+from msm.errors import IntegrityError, UserError
 from msm.llm.ask import Request, Sampling, Usage
 from msm.llm.budget import Budget
+from msm.llm.ledger import SHARE, Ledger
 from msm.llm.price import Price, cost, most_tokens, per_million, spell, units
+from msm.store import StoreConfig, open_store
 
 FIELD = "spec.endpoints.author"
 TRIES = st.lists(st.tuples(st.integers(0, 50), st.floats(0, 1)), min_size=1, max_size=150)
@@ -21,10 +25,8 @@ class Watched(Budget):
 
     def __setattr__(self, name, value):
         super().__setattr__(name, value)
-        if name == "spent" and hasattr(self, "reserved"):
-            assert self.spent + self.reserved <= self.cap
-        if name == "reserved":
-            assert 0 <= self.reserved <= self.cap - self.spent
+        if hasattr(self, "granted"):
+            assert 0 <= self.spent + self.reserved <= self.granted <= self.cap
 
 
 @settings(max_examples=60, deadline=None)
@@ -68,9 +70,13 @@ def test_a_thousand_in_flight_wait_for_room_instead_of_failing():
 
 
 def test_the_error_says_what_was_spent_and_what_to_raise():
-    budget = Budget(units(1.5), FIELD, spent=units(1.25))
+    async def run():
+        budget = Budget(units(1.5), FIELD)
+        budget.settle(await budget.reserve(units(1.25)), units(1.25))
+        await budget.reserve(units(0.5))
+
     with pytest.raises(UserError) as caught:
-        asyncio.run(budget.reserve(units(0.5)))
+        asyncio.run(run())
     assert str(caught.value).startswith(
         "spec.endpoints.author.maxPrice: 1.25 of 1.50 are spent, and the next question may cost up to 0.50;"
     )
@@ -116,3 +122,78 @@ def test_the_reservation_covers_a_token_for_every_byte(system, prefix, prompt):
     most = most_tokens(request)
     assert most.prompt >= len((system + prefix + prompt).encode())
     assert most.completion == 7
+
+
+@pytest.fixture
+def store(tmp_path):
+    return open_store(StoreConfig(uri=(tmp_path / "store").as_uri()))
+
+
+def spend(store, cap, tries, killed_after=None):
+    """A process that has so many tries, each of 10 that costs 4; its budget when it ended, None when it was killed."""
+
+    async def run():
+        budget = Watched(cap, FIELD, Ledger(store, "scope"))
+        for number in range(tries):
+            hold = await budget.reserve(10)
+            if number == killed_after:
+                return None
+            budget.settle(hold, 4)
+        await budget.close()
+        return budget
+
+    return asyncio.run(run())
+
+
+def test_a_cap_is_shared_with_processes_before_and_what_they_did_not_spend_is_given_back(store):
+    assert spend(store, 1000, tries=100).spent == 400
+    assert Ledger(store, "scope").total() == 400
+    assert spend(store, 1000, tries=100).spent == 400
+    with pytest.raises(UserError, match="are spent"):
+        spend(store, 1000, tries=100)
+
+
+def test_a_killed_process_counts_with_all_that_it_had_claimed(store):
+    assert spend(store, 1000, tries=100, killed_after=10) is None
+    assert 40 + 10 <= Ledger(store, "scope").total() <= 40 + 10 + 1000 // SHARE
+
+
+def test_a_higher_cap_goes_on_where_the_lower_one_stopped(store):
+    with pytest.raises(UserError):
+        spend(store, 50, tries=100)
+    before = Ledger(store, "scope").total()
+    assert spend(store, 1000, tries=10).spent == 40
+    assert Ledger(store, "scope").total() == before + 40
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(1, 300), st.integers(1, 6), st.integers())
+def test_processes_at_the_same_time_never_claim_more_than_the_cap_together(cap, processes, seed):
+    with tempfile.TemporaryDirectory() as directory:
+        store, draw = open_store(StoreConfig(uri=Path(directory).as_uri())), random.Random(seed)
+
+        async def process():
+            budget, paid = Watched(cap, FIELD, Ledger(store, "scope")), 0
+            for _ in range(5):
+                worst = draw.randint(1, 40)
+                hold = await budget.reserve(worst)
+                paid += (actual := draw.randint(0, worst))
+                budget.settle(hold, actual)
+                if draw.random() < 0.1:
+                    return budget.granted
+            await budget.close()
+            return paid
+
+        async def run():
+            return await asyncio.gather(*(process() for _ in range(processes)), return_exceptions=True)
+
+        results = asyncio.run(run())
+        assert all(isinstance(result, int | UserError) for result in results)
+        assert sum(result for result in results if isinstance(result, int)) <= Ledger(store, "scope").total() <= cap
+
+
+def test_a_damaged_ledger_stops_rather_than_counts_wrongly(store):
+    spend(store, 1000, tries=1)
+    store.put("answers/spending/scope/000000.json", b"{}")
+    with pytest.raises(IntegrityError, match="answers/spending/scope/"):
+        Ledger(store, "scope").total()
