@@ -329,7 +329,7 @@ def _reset(writer: asyncio.StreamWriter) -> None:
 def connection_to(base_url: str, **changes: Any) -> Connection:
     """A connection as tests want it: impatient. Keywords are those of `Connection`."""
     place = Place(field="spec.endpoints.author", base_url=base_url, model=MODEL, key_source="the environment variable OPENAI_API_KEY")
-    hasty = {"timeout": 0.5, "patience": Patience(seconds=3.0, tries=6, first=0.01, longest=0.05)}
+    hasty = {"timeout": 10.0, "patience": Patience(seconds=3.0, tries=6, first=0.01, longest=0.05)}
     return Connection(place=place, identity="a script", **{**hasty, **changes})
 
 
