@@ -150,7 +150,7 @@ def _prepare(root: Path, model: Path, kept: Path, say: Say) -> Verdict:
 
 
 def _injected(root: Path, model: Path, wanted: int, draw: random.Random, say: Say) -> Verdict:
-    """Every operation in turn, as far as `wanted` allows, then random ones; the last part of them in runs that really train."""
+    """Every operation in turn (every k-th for a small `wanted`), then random ones; the last part of them in runs that really train."""
     from tests.chaos.injections import EVERYWHERE, STAGE_ONLY, Injector
     from tests.chaos.warm import quiet_threads
 
@@ -158,7 +158,7 @@ def _injected(root: Path, model: Path, wanted: int, draw: random.Random, say: Sa
     plain = Injector(tiny_run.write_run(root / "plain", model, **tiny_run.WITHOUT_EVALS), root, say)
     operations = plain.prepare()
     real = max(1, wanted // REAL_SHARE)
-    step = max(1, -(-operations * 2 // max(1, (wanted - real) * 9 // 10)))
+    step = max(1, -(-operations * 2 // (wanted - real)))
     say(f"an undisturbed call does {operations} operations; a crash at every {step if step > 1 else 'single'} one")
     for kinds in (EVERYWHERE, STAGE_ONLY):
         crashes = plain.every_operation(kinds, step=step)
