@@ -17,6 +17,8 @@ START = 256
 """Attempts in flight before anything is known of the endpoint."""
 CUT = 0.7
 """What is left of the window after a cut: at a server that refuses more than C the window then moves between 0.7 C and C."""
+HARD_CUT = 0.5
+"""The same where the capacity is not yet found: while doubling, and after a cut that was not enough (not one slot was regained since)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ def shrink(window: Window, sent_at: float, now: float) -> Window:
     """After a refusal or a timeout of what was sent at `sent_at`; one cut for all that were in flight together."""
     if sent_at < window.cut_at:
         return window
-    size = max(1.0, window.size * CUT)
+    size = max(1.0, window.size * (CUT if window.size >= window.threshold + 1 else HARD_CUT))
     return replace(window, size=size, threshold=size, cut_at=now)
 
 

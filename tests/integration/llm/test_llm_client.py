@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from msm.errors import TryAgain, UserError
-from msm.llm.admission import CUT, START
+from msm.llm.admission import HARD_CUT, START
 from msm.llm.ask import Refused, Request, Sampling, TooLong, Unreadable, Usage
 from msm.llm.client import open_openai
 from msm.llm.failures import NoAnswer
@@ -322,7 +322,7 @@ def test_retry_after_is_kept_by_everybody():
         began = time.monotonic()
         _, asker = ask_one(server, question())
         assert time.monotonic() - began >= 0.6
-    assert asker.gate.window.slots == int(CUT * START)
+    assert asker.gate.window.slots == int(HARD_CUT * START)
 
 
 def test_a_small_server_is_found_to_be_small():

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from msm.clock import SystemClock
-from msm.llm.admission import CUT, START, Gate, Window, grow, open_window, shrink
+from msm.llm.admission import CUT, HARD_CUT, START, Gate, Window, grow, open_window, shrink
 
 LIMITS = st.integers(1, 500)
 EVENTS = st.lists(st.one_of(st.tuples(st.just("answer"), st.floats(0, 1)), st.tuples(st.just("refused"), st.floats(0, 50))), max_size=200)
@@ -69,19 +69,25 @@ def test_it_doubles_each_round_until_the_first_refusal_and_then_adds_one_a_round
         for _ in range(window.slots):
             window = grow(window, window.slots)
     cut = shrink(window, 0.0, 1.0)
+    assert cut.slots == int(HARD_CUT * window.slots)
     after = cut
     for _ in range(cut.slots):
         after = grow(after, cut.slots)
-    assert cut.slots == int(CUT * window.slots)
     assert cut.slots <= after.slots <= cut.slots + 1
 
 
 def test_what_was_sent_before_a_cut_does_not_cut_again():
-    window = shrink(Window(limit=100, size=100.0, threshold=100.0), sent_at=5.0, now=6.0)
+    window = shrink(Window(limit=100, size=100.0, threshold=50.0), sent_at=5.0, now=6.0)
     for _ in range(50):
         window = shrink(window, sent_at=5.5, now=7.0)
     assert window.slots == 70
-    assert shrink(window, sent_at=6.5, now=7.0).slots == 49
+    assert shrink(window, sent_at=6.5, now=7.0).slots == 35
+
+
+def test_a_cut_that_was_not_enough_is_followed_by_a_harder_one():
+    settled = Window(limit=100, size=60.0, threshold=42.0)
+    first = shrink(settled, 1.0, 1.0)
+    assert (first.slots, shrink(first, 2.0, 2.0).slots) == (42, 21)
 
 
 def test_a_window_that_is_not_used_does_not_grow():
