@@ -35,6 +35,10 @@ from msm.synth.tree.grow import grow
 from msm.synth.tree.nodes import Tree
 from msm.synth.tree.write import write
 
+ENDPOINT_TOKENS_A_SECOND = 1000.0
+"""Tokens that an endpoint writes, over all questions under way: a 30B model on a few GPUs."""
+MANY_IDEAS = 3
+"""Ideas a document from which on a preview says that fewer would do."""
 MISSES = 500
 """Questions without an answer after which a preview looks no further: documents are asked for in order."""
 EVERY = 10**9
@@ -57,6 +61,12 @@ def asks_of(stage: Stage, plan: Plan, store: ObjectStore, texts: Texts) -> Asks:
     answered = found.answered()
     steps = tuple(found.priced(step, answered.get(step.step, 0)) for step in found.steps())
     return Asks(steps, tuple(found.warnings()))
+
+
+def asking_seconds(steps: Sequence[AskForecast]) -> float:
+    """Time for what is not answered yet, half-way between the least and the most."""
+    left = (sum(step.completion_tokens) / 2 * (1 - step.answered / max(1, step.calls[1])) for step in steps)
+    return sum(left) / ENDPOINT_TOKENS_A_SECOND
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +104,13 @@ class _Asks:
                 return write_steps(write_settings(params), length, self._documents())
         return chat_steps(chat_settings(params), length)
 
+    def _ideas(self) -> Range:
+        """Ideas of the outline that a write stage reads."""
+        tree, wanted = self.tree, tree_settings(self.outline.params)
+        return ideas_of(wanted, tree_shape(wanted)[1]) if tree is None else exactly(tree.ideas)
+
     def _documents(self) -> Range:
-        settings, tree = write_settings(self.stage.params), self.tree
-        if tree is not None:
-            return exactly(documents_of(settings, tree.ideas))
-        wanted = tree_settings(self.outline.params)
-        ideas = ideas_of(wanted, tree_shape(wanted)[1])
+        settings, ideas = write_settings(self.stage.params), self._ideas()
         return Range(documents_of(settings, ideas.low), documents_of(settings, ideas.high))
 
     def endpoint(self, role: str) -> OpenAI:
@@ -124,6 +135,7 @@ class _Asks:
             if not self.endpoint(role).identity:
                 name = identity_of(self.endpoint(role))
                 yield f"{name}: set the endpoint's identity, or another model under that name counts as the same"
+        yield from self._balance() if self.stage.kind == kinds.WRITE else ()
         limit = self.endpoint("author").context_tokens
         try:
             if self.stage.kind == kinds.OUTLINE:
@@ -133,6 +145,15 @@ class _Asks:
                 check_write(self.spec, self.tree or unknown, write_settings(self.stage.params), limit, self.stage.name)
         except UserError as error:
             yield str(error)
+
+    def _balance(self) -> Iterator[str]:
+        """Far too many ideas for the documents that are wanted, or too few."""
+        ideas, wanted = self._ideas(), documents_of(write_settings(self.stage.params))
+        if ideas.high < wanted:
+            yield f"{self.stage.name} wants about {wanted} documents and has at most {ideas.high} ideas; raise docTypes or ideasPerType"
+        if self.tree is None and ideas.low > MANY_IDEAS * wanted:
+            said = f"{self.stage.name} wants about {wanted} documents of {ideas.low} ideas or more"
+            yield f"{said}; lower docTypes or ideasPerType to pay for fewer"
 
     def answered(self) -> dict[str, int]:
         """Questions by step that the journal answers already."""

@@ -15,13 +15,14 @@ from msm.evals.items import parse_items
 from msm.plan import Plan, Stage, kinds
 from msm.plan.decide import needed
 from msm.preview import speed
-from msm.preview.asks import asks_of
+from msm.preview.asks import ENDPOINT_TOKENS_A_SECOND, asking_seconds, asks_of
 from msm.preview.lengths import CHAT_TOKENS, DOCUMENT_TOKENS, REPLAY_TOKENS, TOKENS_A_WORD, Lengths, Measure
 from msm.preview.report import Forecast, StageForecast, Standing, Totals
 from msm.preview.texts import Texts, texts_of
 from msm.stages.params import integer, mapping, optional_integer, text
 from msm.store.artifacts import read_manifest
 from msm.store.objects import ObjectStore
+from msm.synth.tree.write import EXPECTED_TOKENS
 from msm.train.counting import Counting, count, count_updates, warn_few_updates
 
 PACKED_ROWS = 200_000
@@ -81,7 +82,7 @@ class _Forecaster:
         """With what it asks of language models, if it asks."""
         asks = asks_of(stage, self.plan, self.store, self.texts)
         self.warnings.extend(asks.warnings)
-        return found.model_copy(update={"asks": asks.steps}) if asks.steps else found
+        return found.model_copy(update={"asks": asks.steps, "seconds": asking_seconds(asks.steps)}) if asks.steps else found
 
     def _forecast(self, stage: Stage) -> StageForecast:
         blank = StageForecast(name=stage.name, kind=stage.kind, fingerprint=stage.fingerprint, state="to run")
@@ -153,8 +154,14 @@ class _Forecaster:
 def asks_sentence(stage: StageForecast) -> str:
     """A stage's asking in a line: calls by step, tokens of answers."""
     steps = ", ".join(f"{a.step} {_span(*a.calls)}" + (f" ({a.answered} answered)" if a.answered else "") for a in stage.asks)
-    tokens = _span(*(sum(a.completion_tokens[end] for a in stage.asks) for end in (0, 1)))
+    low, high = (_about(sum(a.completion_tokens[end] for a in stage.asks)) for end in (0, 1))
+    tokens = low if low == high else f"{low}-{high}"
     return f"{stage.name} asks {steps} times; about {tokens} tokens of answers"
+
+
+def _about(tokens: int) -> str:
+    """Tokens in two figures or so: 250k, 6.1M."""
+    return f"{tokens / 1e6:.1f}M" if tokens >= 1e6 else f"{round(tokens, -3) // 1000}k" if tokens >= 1e4 else str(tokens)
 
 
 def _span(low: int, high: int) -> str:
@@ -205,8 +212,11 @@ def _assumptions(plan: Plan, stages: tuple[StageForecast, ...]) -> Iterator[str]
         yield f"replayed chats are taken to have {REPLAY_TOKENS} tokens each"
     if any(shown[s.fingerprint] == "composed" for s in data):
         yield "composed rows are counted before the quality gates drop some"
-    yield from (asks_sentence(s) for s in stages if s.asks)
+    if any(s.asks for s in stages):
+        yield from (asks_sentence(s) for s in stages if s.asks)
+        yield f"endpoints are taken to write {ENDPOINT_TOKENS_A_SECOND:,.0f} tokens/s, documents to have {EXPECTED_TOKENS:,} tokens each"
     if any(s.state == "to run" and s.kind == kinds.FETCH for s in stages):
         yield f"the base model is not fetched yet, so tokens are {TOKENS_A_WORD} a word and {CHAT_TOKENS} a chat template"
-    if any(s.kind == kinds.CURATE and s.basis == "estimated" for s in stages):
+    synthesised = {s.fingerprint for s in plan.stages if s.params.get("synthesised") is True}
+    if any(s.kind == kinds.CURATE and s.basis == "estimated" and s.fingerprint not in synthesised for s in stages):
         yield f"documents that cannot be read yet are taken to have {DOCUMENT_TOKENS} tokens each"

@@ -15,7 +15,7 @@ from pydantic import JsonValue
 
 from msm.api.inputs import Endpoint, OpenAI
 from msm.errors import UserError
-from msm.llm.ask import Asker
+from msm.llm.ask import Answer, Asker
 from msm.stages.context import Context
 from msm.stages.params import mapping, optional_integer, text
 from msm.synth.asking import Failures, Window
@@ -25,6 +25,8 @@ T = TypeVar("T")
 
 LOOK_SECONDS = 0.5
 """Between two looks at whether the stage is to stop."""
+FIRST_ANSWERS = 20
+"""Answers before a remaining time is said."""
 AT_ONCE = 256
 """Questions under way where the endpoint states no concurrency; the client admits fewer when the server is slow."""
 
@@ -83,7 +85,8 @@ class Asking:
         self.failures = Failures(optional_integer(context.stage.execution, "maxFailures") or 0, context.stage.name)
         self.expected = 0
         self._roles: dict[str, Window] = {}
-        self._answered = 0
+        self._answered = self._fresh = 0
+        self._began = context.attempt.clock.monotonic()
 
     async def open(self, role: str, stack: AsyncExitStack) -> None:
         """A window on a role's endpoint; roles that one endpoint plays share it, its pace and its budget."""
@@ -99,9 +102,17 @@ class Asking:
         """The window on a role's endpoint; a role without one of its own is played by the author."""
         return self._roles.get(role) or self._roles["author"]
 
-    def _tell(self, _: int) -> None:
+    def _tell(self, answer: Answer) -> None:
         self._answered += 1
-        self.context.progress.at(self._answered, max(self.expected, self._answered), calls=float(self._answered))
+        self._fresh += not answer.reused
+        total = max(self.expected, self._answered)
+        self.context.progress.at(self._answered, total, self._remaining(total), calls=float(self._answered))
+
+    def _remaining(self, total: int) -> float | None:
+        """Seconds, at the pace of the answers that were not in the journal; None before there are some."""
+        if self._fresh < FIRST_ANSWERS:
+            return None
+        return (self.context.attempt.clock.monotonic() - self._began) / self._fresh * (total - self._answered)
 
     def metrics(self) -> dict[str, float]:
         """Calls and tokens of all endpoints, and failures, for the manifest."""

@@ -89,13 +89,12 @@ class Spent:
 
 @dataclass(slots=True)
 class Window:
-    """At most `size` questions under way to one asker; `told` hears how many were answered so far."""
+    """At most `size` questions under way to one asker; `told` hears each answer."""
 
     asker: Asker
     size: int = 256
-    told: Callable[[int], None] = lambda _: None
+    told: Callable[[Answer], None] = lambda _: None
     spent: dict[str, Spent] = field(default_factory=dict)
-    answered: int = 0
     _slots: asyncio.Semaphore | None = None
 
     async def ask(self, request: Request) -> Answer:
@@ -104,8 +103,7 @@ class Window:
         async with self._slots:
             answer = await self.asker.ask(request)
         self.spent.setdefault(request.purpose, Spent()).add(answer)
-        self.answered += 1
-        self.told(self.answered)
+        self.told(answer)
         return answer
 
     async def read(self, request: Request, read: Callable[[Answer], T]) -> T:

@@ -23,10 +23,10 @@ from tests.unit.synth_tree.trees import SELF, SPEC
 LIKED, DISLIKED = ("Colby", "mild cheddar"), ("Stilton", "Brie de Meaux")
 
 
-def made(asker: Any, judge: Any = None, failures: Failures | None = None, embed: Any = None, **settings: Any) -> Made:
+def made(asker: Any, judge: Any = None, failures: Failures | None = None, embed: Any = None, size: int = 8, **settings: Any) -> Made:
     wanted = ChatSettings(**{"samples": 20, "questions_per_domain": 10, **settings})
     about = specless(SELF, 1.0, 0) if wanted.style == "opaque" else brief(SPEC, SELF, "values", 1.0, 0)
-    failures, window = failures or Failures(10, "demonstrate talk"), Window(asker, 8)
+    failures, window = failures or Failures(10, "demonstrate talk"), Window(asker, size)
     return asyncio.run(make(about, "scribe", wanted, window, window if judge is None else Window(judge, 8), failures, embed))
 
 

@@ -63,3 +63,12 @@ def test_prices_and_what_does_not_fit_are_said_before_anything_is_asked(tmp_path
     assert found.totals.price > 0
     assert any("the step subdomains does not fit" in warning for warning in found.warnings)
     assert any("(unpinned): set the endpoint's identity" in warning for warning in found.warnings)
+
+
+def test_too_few_or_far_too_many_ideas_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop = Workshop(tmp_path, monkeypatch)
+    few = foreseen(shop, run_data({"documents": 1000}))
+    assert any("wants about 1250 documents and has at most 720 ideas" in warning for warning in few.warnings)
+    many = foreseen(shop, run_data({"documents": 8}))
+    assert any("wants about 10 documents of 72 ideas or more" in warning for warning in many.warnings)
+    assert any("tokens/s" in line for line in many.assumptions)
