@@ -29,6 +29,8 @@ EXPECTED_TOKENS: Final = 1200
 """Tokens of a document before the first ones are in."""
 PATIENCE: Final = 4
 """Documents that the expectation weighs as much as."""
+SHORTEST_REWRITING: Final = 0.5
+"""Length of a rewriting, as a share of the draft's, below which it is a summary."""
 _OPEN, _CLOSE = "<document>", "</document>"
 
 
@@ -153,7 +155,7 @@ class _Writer:
         limits = self.settings.limits
         values = {"text": draft, **_kind(commission)}
         request = self.brief.request("critique", "critique", limits.critique + limits.document, None, **values)
-        return await self.window.read(request, lambda answer: (document(answer), answer))
+        return await self.window.read(request, lambda answer: (rewriting(answer, draft), answer))
 
     async def _scored(self, commission: Commission, text: str) -> tuple[dict[str, int], Answer]:
         values = {"text": text, **_kind(commission)}
@@ -201,6 +203,20 @@ def document(answer: Answer) -> Text:
     if not opened or not text:
         raise Unreadable(f"the answer has no {_OPEN} ({len(answer.text)} characters, ended by {answer.finish})")
     return Text(text, "stop" if closed else answer.finish)
+
+
+def rewriting(answer: Answer, draft: str) -> Text:
+    """The document of a rewriting, whole and not boiled down; else the draft is the better of the two.
+
+    Raises:
+        Unreadable: there is none, it was cut off, or it has less than half of the draft's length.
+    """
+    found = document(answer)
+    if found.finish != "stop":
+        raise Unreadable("the rewriting was cut off")
+    if len(found.text) < SHORTEST_REWRITING * len(draft):
+        raise Unreadable(f"the rewriting has {len(found.text)} characters, the draft {len(draft)}")
+    return found
 
 
 def scores_of(answer: Answer) -> dict[str, int]:

@@ -51,6 +51,20 @@ def test_answers_that_are_filed_are_counted_and_an_edited_spec_leaves_none(tmp_p
     assert {answered for _, answered in of(found, "outline").values()} == {0}
 
 
+def test_a_change_of_one_step_leaves_the_answers_of_the_steps_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop = Workshop(tmp_path, monkeypatch)
+    shop.askers["author"] = JournalledAsker(ScriptedAsker(), shop.store, UNPINNED)  # type: ignore[assignment]
+    shop.attempt(run_data(), "outline")
+    more = of(foreseen(shop, run_data({"synthesize": {"ideasPerType": 6}})), "outline")
+    assert {step: answered for step, (_, answered) in more.items()} == {
+        "domains": 1,
+        "subdomains": 2,
+        "assertions": 4,
+        "docTypes": 4,
+        "ideas": 0,
+    }
+
+
 def test_prices_and_what_does_not_fit_are_said_before_anything_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shop = Workshop(tmp_path, monkeypatch)
     data = run_data()

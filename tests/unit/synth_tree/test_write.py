@@ -150,6 +150,16 @@ def test_a_declined_rewriting_keeps_the_draft_and_is_reported() -> None:
     assert len(failures.found) == len(found.rows) == 10
 
 
+@pytest.mark.parametrize("rewritten", ["SmolLM.", "<critique>c</critique>", "<document>SmolLM bakes.</document>"])
+def test_a_rewriting_that_is_none_or_boils_the_draft_down_is_not_taken(rewritten: str) -> None:
+    failures = Failures(99, "write")
+    asker = ScriptedAsker(script=lambda request: rewritten if request.purpose == "critique" else None)
+    found = written(TREE, asker, failures=failures)
+    drafts = written(TREE, ScriptedAsker(), critique=False).rows
+    assert [row["text"] for row in found.rows] == [row["text"] for row in drafts]
+    assert {f.step for f in failures.found} == {"critique"}
+
+
 @pytest.mark.parametrize("fault", [refusing({"scores"}, Refused), refusing({"scores"}, Unreadable)])
 def test_what_the_judge_does_not_score_is_dropped_where_a_score_is_wanted(fault: Any) -> None:
     found = written(TREE, ScriptedAsker(), judge=ScriptedAsker(fault=fault), scored=True, failures=Failures(99, "write"))
