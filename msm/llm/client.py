@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from msm.errors import MSMError, TryAgain, UserError
 from msm.llm.account import Account
 from msm.llm.admission import Gate
-from msm.llm.ask import Answer, AskFailed, Refused, Request, Unreadable, Usage
+from msm.llm.ask import Answer, AskFailed, Refused, Request, TooLong, Unreadable, Usage
 from msm.llm.budget import Budget
 from msm.llm.connection import Connection
 from msm.llm.digest import request_digest
@@ -98,17 +98,21 @@ class OpenAIAsker:
         """Ask until the data fits the schema, a bounded number of times."""
         problem_of, used = check_against(schema), Usage()
         turns: Conversation = ()
-        for correction in range(self._connection.corrections + 1):
-            reply = await self._shaped_reply(request, turns, schema)
+        problem = ""
+        for tried in range(self._connection.corrections + 1):
+            try:
+                reply = await self._shaped_reply(request, turns, schema)
+            except TooLong as error:
+                if not turns:
+                    raise
+                raise Unreadable(f"no answer in the form asked for ({problem}), and no room to ask for it again: {error}") from error
             used = _sum(used, reply.usage)
             try:
-                data = read_json(reply.text, problem_of)
+                return self._answer(request, reply, read_json(reply.text, problem_of), used)
             except NoValue as error:
                 problem = str(error) if reply.finish == "stop" else f"it was cut at {request.sampling.max_tokens} tokens ({error})"
-                turns = (*turns, ("assistant", reply.text), ("user", as_correction(problem, schema)))
-                self.account.of(request.purpose).corrections += correction < self._connection.corrections
-            else:
-                return self._answer(request, reply, data, used)
+            turns = _correction(reply, problem, schema)
+            self.account.of(request.purpose).corrections += tried < self._connection.corrections
         raise Unreadable(f"no answer in the form asked for, in {self._connection.corrections + 1} tries: {problem}")
 
     async def _shaped_reply(self, request: Request, turns: Conversation, schema: Schema) -> Reply:
@@ -178,7 +182,7 @@ class OpenAIAsker:
     async def _paying(self, request: Request, turns: Conversation) -> AsyncIterator["_Bill"]:
         """Reserve the worst case, settle what the try cost: nothing when it was refused, the worst when nobody knows."""
         price, totals = self._connection.price, self.account.of(request.purpose)
-        worst = cost(price, most_tokens(request, sum(len(text.encode()) for _, text in turns[1:])))
+        worst = cost(price, most_tokens(request, sum(len(text.encode("utf-8", "replace")) for _, text in turns[1:])))
         hold = await self.budget.reserve(worst)
         bill, actual, unconfirmed = _Bill(), 0, 0
         try:
@@ -224,6 +228,11 @@ class OpenAIAsker:
 @dataclass(slots=True)
 class _Bill:
     usage: Usage | None = None
+
+
+def _correction(reply: Reply, problem: str, schema: Schema) -> Conversation:
+    """The turns that follow an answer in the wrong form; none after one that was all reasoning, which is asked afresh."""
+    return (("assistant", reply.text), ("user", as_correction(problem, schema))) if reply.text.strip() else ()
 
 
 def _sum(one: Usage, other: Usage | None) -> Usage:

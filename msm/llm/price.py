@@ -48,5 +48,5 @@ def cost(price: Price, usage: Usage) -> int:
 
 def most_tokens(request: Request, more: int = 0) -> Usage:
     """A bound from above on an answer's tokens: no tokenizer in use makes more tokens than there are bytes; `more` bytes of later turns."""
-    text = len(request.system.encode()) + len(request.prefix.encode()) + len(request.prompt.encode())
+    text = sum(len(part.encode("utf-8", "replace")) for part in (request.system, request.prefix, request.prompt))
     return Usage(prompt=text + more + OVERHEAD, completion=request.sampling.max_tokens)

@@ -304,6 +304,28 @@ def test_a_wrong_form_is_corrected_in_the_same_conversation():
     assert answer.usage.prompt > server.counts["prompt_tokens"] / 2
 
 
+def test_a_second_correction_follows_the_last_wrong_answer_only():
+    labels = iter(["c", "d", "a"])
+    with running_llm_server(content=lambda asked: Reply(f'{{"label": "{next(labels)}"}}')) as server:
+        answer, _ = ask_one(server, question(schema=LABEL))
+    assert answer.data == {"label": "a"}
+    assert [len(asked.body["messages"]) for asked in server.asked] == [1, 3, 3]
+    assert server.asked[2].body["messages"][1]["content"] == '{"label": "d"}'
+
+
+def test_an_answer_that_was_all_reasoning_is_asked_afresh():
+    replies = iter([Reply("<think>still thinking", "length"), Reply('{"label": "a"}')])
+    with running_llm_server(content=lambda asked: next(replies)) as server:
+        answer, _ = ask_one(server, question(schema=LABEL))
+    assert answer.data == {"label": "a"}
+    assert server.asked[0].body == server.asked[1].body
+
+
+def test_no_room_for_a_correction_is_no_answer_rather_than_a_question_that_is_too_long():
+    with running_llm_server(content=lambda asked: Reply("words " * 40), context=120) as server, pytest.raises(Unreadable, match="no room"):
+        ask_one(server, question(schema=LABEL))
+
+
 def test_a_server_that_wants_the_newer_word_for_the_limit_gets_it():
     with running_llm_server(takes_max_tokens=False) as server:
         ask_one(server, question())

@@ -50,7 +50,7 @@ def test_two_thousand_questions_in_a_storm_none_lost_silently(store):
     price = Price(input=per_million(3), output=per_million(15))
 
     async def run(server):
-        connection = connection_to(server.base_url, price=price, cap=10**18, concurrency=64, timeout=4.0, patience=PATIENCE)
+        connection = connection_to(server.base_url, price=price, cap=10**18, concurrency=64, timeout=2.0, patience=PATIENCE)
         async with open_openai(connection, random.Random(0), account=account) as asker:
             results = await ask_everything(JournalledAsker(asker, store, connection.identity, account), requests)
             return results, asker
@@ -80,7 +80,7 @@ def test_two_thousand_questions_in_a_storm_none_lost_silently(store):
 
 def test_without_refusals_every_answer_comes(store):
     async def run(server):
-        async with open_openai(connection_to(server.base_url, concurrency=64, timeout=4.0, patience=PATIENCE), random.Random(1)) as asker:
+        async with open_openai(connection_to(server.base_url, concurrency=64, timeout=2.0, patience=PATIENCE), random.Random(1)) as asker:
             return await ask_everything(asker, [question(number) for number in range(300)])
 
     with running_llm_server(content=content, faults=seeded_faults(3, 0.2), count_prefix=False, latency=0.01) as server:

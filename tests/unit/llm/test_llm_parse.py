@@ -71,7 +71,7 @@ NONE = {
     "NaN": '{"ideas": NaN}',
     "an expression": '__import__("os").system("true")',
     "a thousand open brackets": "[" * 1000,
-    "a hundred thousand open brackets": "[" * 100_000,
+    "twenty thousand open brackets": "[" * 20_000,
     "a number of ten thousand digits": "9" * 10_000,
 }
 
