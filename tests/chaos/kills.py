@@ -27,7 +27,7 @@ PATIENCE_SECONDS = 600.0
 """A call that neither ends nor reaches its moment in this time is lost."""
 VANISH_SECONDS = 20.0
 """What a run may leave behind for a moment after it has ended well."""
-KILLS_A_CHAIN = 8
+KILLS_A_CHAIN = 10
 RECIPE = {"maxLength": 64, "batchTokens": 64, "learningRate": 1e-3, "epochs": 20, "checkpointEvery": 1}
 CHAIN: dict[str, Any] = {
     "training": {
