@@ -11,13 +11,16 @@ from msm.synth.outline import Kind
 from msm.synth.tree.counting import OVERHEAD
 from msm.synth.tree.nodes import Tree
 from msm.synth.tree.settings import TreeSettings, WriteSettings
+from msm.synth.tree.write import EXPECTED_TOKENS
 
+SURE = 0.85
+"""Share of an estimated length that is there for certain: nothing is refused on an estimate that may be too high."""
 CHARACTERS_A_TOKEN = 4.5
 TOKENS_A_WORD = 1.3
 
 
 def tokens_of(text: str) -> int:
-    """A cautious guess at a text's tokens in another model's vocabulary, not above what it usually is."""
+    """About how many tokens a text has in another model's vocabulary."""
     return max(round(len(text) / CHARACTERS_A_TOKEN), round(len(text.split()) * TOKENS_A_WORD))
 
 
@@ -55,20 +58,23 @@ def _outline_needs(spec: int, kind: Kind, settings: TreeSettings) -> Iterator[tu
 
 
 def _write_needs(spec: int, claims: int, settings: WriteSettings) -> Iterator[tuple[str, int, int]]:
+    """As `_outline_needs`; a draft is taken to be twice as long as expected, a longer one is the client's to refuse."""
     limits, whole = settings.limits, spec + OVERHEAD
+    draft = min(limits.document, 2 * EXPECTED_TOKENS)
     yield "documents", whole + claims, limits.plan + limits.document
     if settings.critique:
-        yield "critique", whole + limits.document, limits.critique + limits.document
+        yield "critique", whole + draft, limits.critique + limits.document
     if settings.scored:
-        yield "scores", whole + limits.document, limits.scores
+        yield "scores", whole + draft, limits.scores
 
 
 def _check(needs: list[tuple[str, int, int]], context_tokens: int | None, field: str) -> None:
-    wide = [(step, asked, answer) for step, asked, answer in needs if context_tokens is not None and asked + answer > context_tokens]
+    limit = context_tokens or 0
+    wide = [need for need in needs if limit and SURE * need[1] + need[2] > limit]
     if not wide:
         return
     step, asked, answer = wide[0]
-    others = f"; so do not {', '.join(name for name, _, _ in wide[1:])}" if len(wide) > 1 else ""
+    others = f"; nor do {', '.join(name for name, _, _ in wide[1:])}" if len(wide) > 1 else ""
     sizes = f"about {asked} tokens of question and up to {answer} of answer, the context has {context_tokens}"
     raise UserError(
         field,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from msm.errors import UserError
-from msm.llm.ask import Answer, AskFailed, Request, Unreadable
+from msm.llm.ask import Answer, AskFailed, Request, TooLong, Unreadable
 from msm.synth.asking import SAMPLES, Failures, Window, folded, together, topped_up
 from msm.synth.outline import Assertion, Kind
 from msm.synth.prompts import schemas
@@ -73,6 +73,9 @@ class _Grower:
         """The first step's result; without it there is no tree."""
         try:
             return await work
+        except TooLong as error:
+            problem = f"the step domains does not fit the author's context: {error}"
+            raise UserError("modelSpec", problem, "shorten the spec, or use an author with a longer context") from error
         except AskFailed as error:
             raise UserError(
                 "modelSpec", f"the author found no domains in the spec: {error}", "reword the spec, or use another author"

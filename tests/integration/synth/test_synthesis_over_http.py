@@ -17,7 +17,7 @@ import pytest
 
 from msm.api import parse_run
 from msm.clock import SystemClock
-from msm.errors import Exit
+from msm.errors import Exit, UserError
 from msm.llm.ask import Request, Sampling
 from msm.plan import Plan, Stage, plan_run
 from msm.resolve.digests import text_identity
@@ -55,11 +55,14 @@ def server() -> Iterator[ScriptedServer]:
         yield running
 
 
-def planned(server: ScriptedServer, store: ObjectStore, spec: str = GENERAL, concurrency: int = 16, **corpus: Any) -> Plan:
+def planned(
+    server: ScriptedServer, store: ObjectStore, spec: str = GENERAL, concurrency: int = 16, endpoint: Any = None, **corpus: Any
+) -> Plan:
     data = run_data({"quality": {"minScore": 1}, **corpus})
     data["spec"]["modelSpecs"][0]["source"] = {"path": "spec.md"}
-    for endpoint in data["spec"]["endpoints"]:
-        endpoint["openai"] = {"baseURL": server.base_url, "model": MODEL, "identity": "scripted", "concurrency": concurrency, "timeout": 2}
+    reached = {"baseURL": server.base_url, "model": MODEL, "identity": "scripted", "concurrency": concurrency, "timeout": 2}
+    for known in data["spec"]["endpoints"]:
+        known["openai"] = {**reached, **(endpoint or {})}
     put_blob(store, spec.encode())
     plan = plan_run(parse_run(data), resolution(modelSpecs__bread=text_identity(spec.encode())))
     fetch = next(s for s in plan.stages if s.kind == "fetch")
@@ -117,6 +120,30 @@ def test_a_stage_that_is_killed_asks_again_only_what_was_in_flight(server: Scrip
     rows = Artifact(store, stage).rows()
     assert len(rows) == 38
     assert len({row["id"] for row in rows}) == 38
+
+
+BAD_INPUT: dict[str, tuple[dict[str, Any], str, str]] = {
+    "a spec of 1 MB and a stated context": (
+        {"contextTokens": "32k"},
+        "x y " * 260_000,
+        r"the step domains does not fit: about \d{6} tokens",
+    ),
+    "a spec of 1 MB and a context that only the server knows": ({}, "x y " * 260_000, r"the step domains does not fit .*32768"),
+    "a budget of 0": ({"price": {"input": 1, "output": 1}, "maxPrice": 0}, GENERAL, "maxPrice"),
+    "an empty spec": ({}, "  \n", "the spec is empty"),
+}
+
+
+@pytest.mark.parametrize(("endpoint", "spec", "said"), BAD_INPUT.values(), ids=BAD_INPUT)
+def test_bad_input_is_one_line_that_says_what_to_change(
+    server: ScriptedServer, tmp_path: Path, endpoint: dict[str, Any], spec: str, said: str
+) -> None:
+    server.script.context = 32768
+    store = a_store(tmp_path)
+    with pytest.raises(UserError, match=said) as found:
+        attempted(planned(server, store, spec, endpoint=endpoint), "outline", store, tmp_path)
+    assert "\n" not in str(found.value)
+    assert server.counts["answered"] == 0
 
 
 def begin(stage: Stage, tmp_path: Path, number: int) -> "subprocess.Popen[bytes]":

@@ -233,7 +233,7 @@ def test_a_spec_that_does_not_fit_names_the_step() -> None:
     with pytest.raises(UserError, match=said):
         check_outline(LONG, "values", TreeSettings(), 32_768, "outline big")
     with pytest.raises(UserError, match="the step critique does not fit"):
-        check_write("word " * 8_000, TREE, WriteSettings(documents=1), 26_000, "write big")
+        check_write("word " * 8_000, TREE, WriteSettings(documents=1), 20_000, "write big")
     check_outline(LONG, "values", TreeSettings(), 131_072, "outline big")
     check_outline(LONG, "values", TreeSettings(), None, "outline big")
     assert tokens_of(LONG) >= 50_000
