@@ -35,13 +35,15 @@ AT_ONCE = 256
 async def asker_for(context: Context, role: str = "author") -> AsyncIterator[Asker]:
     """Who answers for a role of this stage, journalled in the stage's store; connections are closed at the end.
 
+    A price cap is the stage's: all its attempts and shards spend from one purse.
+
     Raises:
         UserError: the endpoint cannot be reached from here.
     """
     from msm.llm.endpoint import open_asker
 
     endpoint = Endpoint.model_validate(mapping(mapping(context.stage.execution, "endpoints"), role))
-    async with open_asker(endpoint, os.environ, context.store) as opened:
+    async with open_asker(endpoint, os.environ, context.store, scope=context.stage.fingerprint) as opened:
         yield opened.asker
 
 
