@@ -17,11 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from msm.evals.items import Item, load_items
-from msm.evals.logprob import Question, score_tree
-from msm.evals.models import load_model, load_tokenizer
 from msm.evals.prompts import encode
 
 LEAST = 0.25
@@ -69,6 +65,11 @@ def prompt_of(frame: str, option: str) -> str:
 
 def measure(model_dir: Path, items: Sequence[Item]) -> list[Knowledge]:
     """Contrasts of all items, in order; items of a value without frames are left out."""
+    import torch
+
+    from msm.evals.logprob import Question, score_tree
+    from msm.evals.models import load_model, load_tokenizer
+
     tokenizer, device = load_tokenizer(model_dir), torch.device("cpu")
     model = load_model(model_dir, device)
     asked = [item for item in items if item.value in FRAMES]
