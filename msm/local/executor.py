@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Protocol
 
-from msm.clock import Clock, new_ulid
+from msm.clock import Clock
 from msm.errors import MSMError, TryAgain
 from msm.local.process import GRACE_SECONDS, StageProcess
 from msm.local.status import Phase, RunStatus, StageStatus, State, initial
@@ -36,8 +36,8 @@ log = logging.getLogger(__name__)
 class Launching(Protocol):
     """What the executor asks of whoever starts processes."""
 
-    def start(self, stage: Stage, number: int, now: datetime, attempt: str) -> StageProcess:
-        """Start the stage's `number`-th attempt of this call, under the id `attempt`."""
+    def start(self, stage: Stage, number: int, now: datetime) -> StageProcess:
+        """Start the stage's `number`-th attempt of this call."""
         ...
 
     def ended(self, process: StageProcess) -> bool:
@@ -201,7 +201,7 @@ class Executor:
         if isinstance(action, Start):
             record.first_start = record.first_start or now
             record.executed = True
-            self.running[stage.fingerprint] = self.launcher.start(stage, len(record.attempts) + 1, now, new_ulid(self.clock))
+            self.running[stage.fingerprint] = self.launcher.start(stage, len(record.attempts) + 1, now)
 
     def _foreign_attempt(self, stage: Stage, now: datetime) -> Progress | None:
         """The living attempt of another executor at a stage that we do not run, if there is one."""

@@ -46,12 +46,17 @@ class StageProcess:
 
     stage: Stage
     started: datetime
-    attempt: str
     handle: str
     scratch: Path
     log: Path
     pipe: int
     asked_to_stop: float | None = None
+
+    @property
+    def attempt(self) -> str:
+        """The attempt's id; empty until its program has drawn one."""
+        path = self.scratch / contract.ATTEMPT_FILE
+        return path.read_text(encoding="ascii") if path.is_file() else ""
 
     @property
     def termination(self) -> contract.Termination | None:
@@ -95,13 +100,13 @@ class Launcher:
                 signal.signal(number, handler)
         return self._runner
 
-    def start(self, stage: Stage, number: int, now: datetime, attempt: str) -> StageProcess:
+    def start(self, stage: Stage, number: int, now: datetime) -> StageProcess:
         """Start an attempt in a scratch directory of its own; UserError when there is no room for it."""
         scratch = self.scratch / f"{stage.kind}-{stage.fingerprint[:12]}-{number}.{os.getpid()}"
         with storage_errors(scratch):
-            return self._start(stage, now, attempt, scratch)
+            return self._start(stage, now, scratch)
 
-    def _start(self, stage: Stage, now: datetime, attempt: str, scratch: Path) -> StageProcess:
+    def _start(self, stage: Stage, now: datetime, scratch: Path) -> StageProcess:
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(parents=True)
         fifo = scratch / "executor"
@@ -110,7 +115,6 @@ class Launcher:
         pipe = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
         environment = {
             **self.store_environ,
-            contract.ATTEMPT: attempt,
             contract.SCRATCH: str(scratch.resolve()),
             contract.CACHE: str(self.cache.resolve()),
             contract.GRACE: str(GRACE_SECONDS),
@@ -120,7 +124,7 @@ class Launcher:
         }
         logs = scratch / "logs"
         handle = self.runner.run(app_def(stage, environment), scheduler="local_cwd", cfg={"log_dir": str(logs)})
-        return StageProcess(stage, now, attempt, handle, scratch, logs, pipe)
+        return StageProcess(stage, now, handle, scratch, logs, pipe)
 
     def ended(self, process: StageProcess) -> bool:
         """Whether the attempt's process is gone."""

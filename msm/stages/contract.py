@@ -17,8 +17,6 @@ from msm.plan import Stage
 
 STAGE: Final = "MSM_STAGE"
 """The stage document, JSON."""
-ATTEMPT: Final = "MSM_ATTEMPT"
-"""Id of this attempt, a ULID, so that the executor knows its own from others'; unset, the stage program draws one."""
 SCRATCH: Final = "MSM_SCRATCH"
 """Directory for this attempt's files; removed by whoever made it."""
 CACHE: Final = "MSM_CACHE"
@@ -30,6 +28,11 @@ EXECUTOR_PIPE: Final = "MSM_EXECUTOR_PIPE"
 TERMINATION_LOG: Final = "MSM_TERMINATION_LOG"
 """File for the last message, JSON {exitCode, reason, message, field?}."""
 
+ATTEMPT_FILE: Final = "attempt"
+"""File in the scratch directory with the attempt's id, so that an executor knows its own from others'.
+
+The stage program draws the id right before its first heartbeat: owners are told apart by the order of ids, which must be that of beats.
+"""
 HEARTBEAT_SECONDS: Final = 3.0
 """Between two writes of progress.json."""
 DOCUMENT_LIMIT: Final = 16 * 1024

@@ -14,7 +14,7 @@ from itertools import chain, repeat
 from pathlib import Path
 from types import ModuleType
 
-from msm.clock import Clock, SystemClock, new_ulid
+from msm.clock import Clock, SystemClock
 from msm.errors import Exit, MSMError, TryAgain, UserError
 from msm.plan import Stage, kinds
 from msm.stages import contract
@@ -22,7 +22,7 @@ from msm.stages.context import Context, Reporter, Result
 from msm.stages.contract import HEARTBEAT_SECONDS
 from msm.stages.lifeline import watch
 from msm.store import ObjectStore, StoreConfig, open_store
-from msm.store.artifacts import Attempt, open_attempt, read_manifest
+from msm.store.artifacts import Attempt, begin_attempt, read_manifest
 from msm.store.progress import Follow, Progress, decide_ownership, read_progress
 from msm.store.writing import is_full, storage_error
 from msm.versions import versions
@@ -86,7 +86,7 @@ def attempt_stage(stage: Stage, store: ObjectStore, environ: Mapping[str, str], 
     if read_manifest(store, stage.kind, stage.fingerprint) is not None:
         return f"{stage.name} was already committed"
     module = _module(stage)
-    attempt = open_attempt(store, stage.kind, stage.fingerprint, environ.get(contract.ATTEMPT) or new_ulid(clock), clock)
+    attempt = begin_attempt(store, stage.kind, stage.fingerprint, clock)
     context = _context(stage, store, attempt, environ, stop, grace)
     with _heartbeat(context, clock):
         _yield_to_owner(context, clock)
@@ -122,6 +122,7 @@ def _context(
     cache = Path(environ.get(contract.CACHE, scratch / "cache"))
     for directory in (scratch, cache):
         directory.mkdir(parents=True, exist_ok=True)
+    (scratch / contract.ATTEMPT_FILE).write_text(attempt.id, encoding="ascii")
     return Context(stage, store, attempt, scratch, cache, stop, grace, Reporter())
 
 

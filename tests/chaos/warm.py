@@ -78,16 +78,16 @@ class WarmLauncher:
     scratch: Path
     cache: Path
 
-    def start(self, stage: Stage, number: int, now: datetime, attempt: str) -> StageProcess:
+    def start(self, stage: Stage, number: int, now: datetime) -> StageProcess:
         process, scratch = Process(f"{stage.kind} {next(self.world.numbers)}"), self.scratch / f"{next(self.world.numbers)}.warm"
         scratch.mkdir(parents=True)
-        environ = {contract.SCRATCH: str(scratch), contract.CACHE: str(self.cache), contract.ATTEMPT: attempt}
+        environ = {contract.SCRATCH: str(scratch), contract.CACHE: str(self.cache)}
         try:
             self._live(stage, process, scratch, environ)
         except PowerCut:
             if self.machine.off:
                 raise
-        return StageProcess(stage, now, attempt, "", scratch, scratch, -1)
+        return StageProcess(stage, now, "", scratch, scratch, -1)
 
     def _live(self, stage: Stage, process: Process, scratch: Path, environ: Mapping[str, str]) -> None:
         self.machine.boundary(process)

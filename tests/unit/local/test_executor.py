@@ -14,9 +14,9 @@ from msm.local.executor import Executor
 from msm.local.process import StageProcess
 from msm.local.status import Phase, RunStatus, State
 from msm.plan import Plan, Stage
-from msm.stages.contract import Termination, read_termination, reserve_termination, write_termination
+from msm.stages.contract import ATTEMPT_FILE, Termination, read_termination, reserve_termination, write_termination
 from msm.store import ObjectStore, StoreConfig, open_store
-from msm.store.artifacts import begin_attempt, open_attempt
+from msm.store.artifacts import begin_attempt
 from msm.store.progress import Progress, read_progress
 from tests.runs import example, plan
 
@@ -49,11 +49,11 @@ class ScriptedLauncher:
     endless: frozenset[str] = frozenset()
     stopped: list[str] = field(default_factory=list)
 
-    def start(self, stage: Stage, number: int, now: datetime, attempt: str) -> StageProcess:
+    def start(self, stage: Stage, number: int, now: datetime) -> StageProcess:
         self.started.append(stage.name)
         scratch = self.scratch / f"{stage.fingerprint[:8]}-{number}"
         scratch.mkdir(parents=True)
-        return StageProcess(stage, now, attempt, stage.name, scratch, scratch, -1)
+        return StageProcess(stage, now, stage.name, scratch, scratch, -1)
 
     def ended(self, process: StageProcess) -> bool:
         self.clock.sleep(10)
@@ -340,11 +340,13 @@ def test_the_beats_of_an_own_attempt_that_was_killed_are_not_followed(bench: Mak
     b = bench(fetch_base_model=[None, 0])
     start = b.launcher.start
 
-    def start_and_beat(stage: Stage, number: int, now: datetime, attempt: str) -> StageProcess:
-        other = open_attempt(b.executor.store, stage.kind, stage.fingerprint, attempt, b.launcher.clock)
+    def start_and_beat(stage: Stage, number: int, now: datetime) -> StageProcess:
+        attempt = begin_attempt(b.executor.store, stage.kind, stage.fingerprint, b.launcher.clock)
         ahead = b.launcher.clock.now() + timedelta(seconds=10)
-        other.write_progress(Progress(attempt=attempt, heartbeat=ahead, step=number, total_steps=9))
-        return start(stage, number, now, attempt)
+        attempt.write_progress(Progress(attempt=attempt.id, heartbeat=ahead, step=number, total_steps=9))
+        process = start(stage, number, now)
+        (process.scratch / ATTEMPT_FILE).write_text(attempt.id)
+        return process
 
     b.launcher.start = start_and_beat  # type: ignore[method-assign]
     status = b.executor.run()
