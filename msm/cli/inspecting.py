@@ -9,12 +9,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from msm.cli.eta import remaining_seconds
 from msm.cli.result_tables import result_tables, results_document
 from msm.cli.screen import Screen
 from msm.cli.words import clean, duration
 from msm.clock import Clock
 from msm.errors import TryAgain, UserError
+from msm.local.eta import remaining_seconds
 from msm.local.records import find_run, list_runs, load_results, load_status
 from msm.local.status import Phase, RunStatus, StageStatus
 

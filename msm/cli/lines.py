@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
-from msm.cli.eta import remaining_seconds
 from msm.cli.words import clean, decimal, duration
 from msm.clock import Clock
+from msm.local.eta import remaining_seconds
 from msm.local.status import RunStatus, StageStatus, State
 
 EVERY_SECONDS = 10.0

@@ -16,9 +16,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from msm.cli.eta import OVER, remaining_seconds
 from msm.cli.tables import stage_table
 from msm.cli.words import clean, duration
+from msm.local.eta import OVER, remaining_seconds
 from msm.local.status import Phase, RunStatus, StageStatus, State
 
 NOTES = 4

@@ -16,28 +16,16 @@ from typing import TYPE_CHECKING
 
 from msm.plan import Stage
 from msm.stages import contract
+from msm.stages.app import app_def
 from msm.store.writing import storage_errors
 
 if TYPE_CHECKING:
     from torchx.runner import Runner
-    from torchx.specs import AppDef
 
 GRACE_SECONDS = 60.0
 """Seconds a stage has to checkpoint after it was asked to stop."""
 ABANDONED_SECONDS = 10 * GRACE_SECONDS
 """Age of a working directory whose executor is gone from which it is removed."""
-
-
-def app_def(stage: Stage, environment: Mapping[str, str], image: str = "") -> "AppDef":
-    """A stage as a torchx application: one role, one replica, `python -m msm.stages`. Pure but for the interpreter's path."""
-    from torchx.specs import AppDef, Resource, Role
-
-    resource = Resource(cpu=-1, gpu=-1, memMB=-1)
-    env = {**environment, contract.STAGE: contract.encode_stage(stage)}
-    role = Role(
-        name=stage.kind, image=image, entrypoint=sys.executable, args=["-m", "msm.stages"], env=env, num_replicas=1, resource=resource
-    )
-    return AppDef(name=stage.kind, roles=[role])
 
 
 @dataclass(slots=True)
@@ -123,7 +111,7 @@ class Launcher:
             "PYTHONUNBUFFERED": "1",
         }
         logs = scratch / "logs"
-        handle = self.runner.run(app_def(stage, environment), scheduler="local_cwd", cfg={"log_dir": str(logs)})
+        handle = self.runner.run(app_def(stage, environment, sys.executable), scheduler="local_cwd", cfg={"log_dir": str(logs)})
         return StageProcess(stage, now, handle, scratch, logs, pipe)
 
     def ended(self, process: StageProcess) -> bool:

@@ -1,6 +1,6 @@
 import pytest
 
-from msm.cli.eta import remaining_seconds
+from msm.local.eta import remaining_seconds
 from msm.local.status import State
 from tests.unit.cli.kept import stage, status_of
 

@@ -2,14 +2,15 @@ import os
 import time
 from pathlib import Path
 
-from msm.local.process import ABANDONED_SECONDS, app_def, sweep
+from msm.local.process import ABANDONED_SECONDS, sweep
 from msm.stages import contract
+from msm.stages.app import app_def
 from tests.runs import example, plan
 
 
 def test_a_stage_is_described_as_one_role_with_its_document_in_the_environment() -> None:
     stage = plan(example()).stages[0]
-    app = app_def(stage, {"MSM_STORE_URI": "file:///x"}, image="trainer:1")
+    app = app_def(stage, {"MSM_STORE_URI": "file:///x"}, "python", image="trainer:1")
     (role,) = app.roles
     assert (role.image, role.num_replicas, role.args) == ("trainer:1", 1, ["-m", "msm.stages"])
     assert contract.decode_stage(role.env) == stage
