@@ -207,7 +207,7 @@ class Executor:
         """The living attempt of another executor at a stage that we do not run, if there is one."""
         others = read_progress(self.store, stage.kind, stage.fingerprint)
         seen = self.watched[stage.fingerprint] = watch(self.watched.get(stage.fingerprint, {}), others, self.clock.monotonic())
-        owner = decide_ownership(now, None, others, HEARTBEAT_SECONDS, sightings(seen))
+        owner = decide_ownership(now, others, HEARTBEAT_SECONDS, sightings(seen))
         return next((p for p in others if isinstance(owner, Follow) and p.attempt == owner.attempt), None)
 
     def _reap(self) -> None:

@@ -80,7 +80,7 @@ def widened(low: float, high: float) -> tuple[float, float]:
     if high - low < 1e-9:
         low, high = low - 0.5, high + 0.5
     step = (found := ticks(low, high))[1] - found[0] if len(ticks(low, high)) > 1 else high - low
-    return math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step
+    return math.floor(low / step) * step, math.ceil(high / step) * step
 
 
 def wrapped(label: str, width: float) -> list[str]:

@@ -23,7 +23,7 @@ from msm.stages.contract import HEARTBEAT_SECONDS
 from msm.stages.lifeline import watch
 from msm.store import ObjectStore, StoreConfig, open_store
 from msm.store.artifacts import Attempt, begin_attempt, read_manifest
-from msm.store.progress import Follow, Progress, decide_ownership, read_progress
+from msm.store.progress import Progress, TwinMove, decide_twins, is_alive, read_progress
 from msm.store.writing import is_full, storage_error
 from msm.versions import versions
 
@@ -32,6 +32,9 @@ NOTHING_TO_SAVE_SECONDS = 5.0
 """Grace of a stage that has no checkpoint to write."""
 COMMIT_PATIENCE_SECONDS = 300.0
 """How long finished work waits for a store that does not answer, before it is thrown away."""
+TWIN_PATIENCE_SECONDS = 5.0
+"""How long an attempt waits for a younger one to step back, before it does so itself."""
+TWIN_POLL_SECONDS = 0.25
 
 
 def main(environ: Mapping[str, str] = os.environ) -> int:
@@ -90,20 +93,33 @@ def attempt_stage(stage: Stage, store: ObjectStore, environ: Mapping[str, str], 
     context = _context(stage, store, attempt, environ, stop, grace)
     with _heartbeat(context, clock):
         _yield_to_owner(context, clock)
+        if read_manifest(store, stage.kind, stage.fingerprint) is not None:
+            return f"{stage.name} was committed meanwhile"
         result: Result = module.run(context)
         return _patiently(lambda: _commit(context, result), context, clock)
 
 
 def _yield_to_owner(context: Context, clock: Clock) -> None:
-    """Two executors may have started at once; all but the oldest living attempt step back.
+    """Two executors may have started at once; at most one of their attempts goes on.
 
     Raises:
-        TryAgain: an older attempt is at work; its commit ends the waiting.
+        TryAgain: another attempt is at work; its commit ends the waiting.
     """
-    others = read_progress(context.store, context.stage.kind, context.stage.fingerprint)
-    owner = decide_ownership(clock.now(), context.attempt.id, others, HEARTBEAT_SECONDS)
-    if isinstance(owner, Follow):
-        raise TryAgain(f"attempt {owner.attempt} is already at work on {context.stage.name}")
+    until = clock.monotonic() + TWIN_PATIENCE_SECONDS
+    while True:
+        others = _others_alive(context, clock)
+        match decide_twins(context.attempt.id, others, patient=clock.monotonic() < until):
+            case TwinMove.WORK:
+                return
+            case TwinMove.STEP_BACK:
+                raise TryAgain(f"attempt {min(others)} is already at work on {context.stage.name}")
+        clock.sleep(TWIN_POLL_SECONDS)
+
+
+def _others_alive(context: Context, clock: Clock) -> list[str]:
+    found = read_progress(context.store, context.stage.kind, context.stage.fingerprint)
+    now = clock.now()
+    return [other.attempt for other in found if other.attempt != context.attempt.id and is_alive(other, now, HEARTBEAT_SECONDS)]
 
 
 def _module(stage: Stage) -> ModuleType:

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from types import MappingProxyType
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
@@ -53,7 +54,7 @@ class TakeOver:
 
 @dataclass(frozen=True, slots=True)
 class Own:
-    """Nobody else is or was at it, or we come first among those who are."""
+    """Nobody else is or was at it."""
 
 
 Ownership = Follow | TakeOver | Own
@@ -130,17 +131,31 @@ def is_alive(progress: Progress, now: datetime, beat_interval: float, seen: Sigh
 
 
 def decide_ownership(
-    now: datetime, own_attempt: str | None, others: Collection[Progress], beat_interval: float, seen: Mapping[str, Sighting] = _NOTHING_SEEN
+    now: datetime, others: Collection[Progress], beat_interval: float, seen: Mapping[str, Sighting] = _NOTHING_SEEN
 ) -> Ownership:
-    """Who works on a fingerprint. `own_attempt` is None before we have one; `others` may contain it.
-
-    Among living attempts the smallest id (the oldest) is the owner: all who see the same decide the same, and exactly one of them goes on.
-    """
-    foreign = [progress for progress in others if progress.attempt != own_attempt]
-    alive = [progress.attempt for progress in foreign if is_alive(progress, now, beat_interval, seen.get(progress.attempt))]
-    if alive and (own_attempt is None or min(alive) < own_attempt):
+    """Whether to start an attempt at a fingerprint beside `others`, and from whom it would take over."""
+    alive = [progress.attempt for progress in others if is_alive(progress, now, beat_interval, seen.get(progress.attempt))]
+    if alive:
         return Follow(min(alive))
-    silent = [progress for progress in foreign if progress.attempt not in alive]
-    if silent:
-        return TakeOver(max(silent, key=lambda progress: (progress.heartbeat, progress.attempt)).attempt)
+    if others:
+        return TakeOver(max(others, key=lambda progress: (progress.heartbeat, progress.attempt)).attempt)
     return Own()
+
+
+class TwinMove(StrEnum):
+    """What an attempt that has sent its first heartbeat does before it works."""
+
+    WORK = "work"
+    WAIT = "wait"
+    STEP_BACK = "step back"
+
+
+def decide_twins(own_attempt: str, alive: Collection[str], patient: bool) -> TwinMove:
+    """What an attempt does that sees `alive` others, when two executors have started at once.
+
+    A younger one steps back at once. The older one waits for that while it is `patient`, and then steps back itself: a younger one that
+    still beats saw nobody when it looked, and is at work. So at most one of those that beat before they looked works.
+    """
+    if not alive:
+        return TwinMove.WORK
+    return TwinMove.WAIT if patient and own_attempt < min(alive) else TwinMove.STEP_BACK

@@ -106,9 +106,17 @@ def child(base_url, store, requests):
         os._exit(1)
 
 
+def wait_for(asked, count):
+    """Return when the server was asked so often; a child that does not get there is stuck."""
+    give_up = time.monotonic() + 30
+    while len(asked) < count:
+        assert time.monotonic() < give_up, f"{len(asked)} of {count} requests after 30 s"
+        time.sleep(0.002)
+
+
 def test_twenty_kills_and_no_filed_answer_is_asked_for_again(store):
     """Processes are forked, so that twenty starts cost no twenty imports; SIGKILL leaves them no last word."""
-    draw, requests, kills, rounds = random.Random(5), [question(number) for number in range(240)], 0, []
+    draw, requests, kills, rounds = random.Random(5), [question(number) for number in range(400)], 0, []
     with running_llm_server(content=content, latency=0.02, count_prefix=False) as server:
         done = False
         while not done and len(rounds) < 200:
