@@ -48,7 +48,8 @@ class Writer(Protocol):
 
         `body` needs apiVersion, kind, metadata.name and metadata.namespace; fields that were applied before and are absent now are
         removed. With `status` the status subresource is applied (`body` then holds nothing but identity and status). Put
-        metadata.uid into `body` where an object of another uid must not be touched or created: that fails with `Conflict`.
+        metadata.uid into `body` where an object of another uid must not be touched or created, and metadata.resourceVersion where a
+        decision on an old state must not be written: both fail with `Conflict`, which is tried again after a short pause.
         """
         ...
 
