@@ -1,0 +1,100 @@
+"""The cluster lane: tests on a real control plane, run by `make test-cluster` or by naming this directory.
+
+A plain `pytest` leaves them out and says so. Where Go or a program is missing, the tests that need it are skipped with what to type.
+"""
+
+import re
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.control_plane import Api, ControlPlane, NotBuilt, started
+
+HERE = Path(__file__).parent
+_LEFT_OUT = pytest.StashKey[int]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "cluster: needs the real control plane; not part of the fast lane")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    own = [item for item in items if HERE in item.path.parents]
+    for item in own:
+        item.add_marker("cluster")
+    if not _is_asked_for(config):
+        config.stash[_LEFT_OUT] = len(own)
+        config.hook.pytest_deselected(items=own)
+        items[:] = [item for item in items if item not in own]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if left_out := config.stash.get(_LEFT_OUT, 0):
+        terminalreporter.write_line(f"cluster lane: {left_out} tests were not run here; type: make test-cluster")
+
+
+def _is_asked_for(config: pytest.Config) -> bool:
+    """Whether this directory, or something in it, was named."""
+    named = [(config.invocation_params.dir / argument.split("::")[0]).resolve() for argument in config.args]
+    return any(path == HERE or HERE in path.parents for path in named)
+
+
+@pytest.fixture(scope="session")
+def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """etcd, kube-apiserver, kube-controller-manager and kube-scheduler."""
+    directory = tmp_path_factory.mktemp("control-plane")
+    try:
+        with started(directory) as plane:
+            yield plane
+    except NotBuilt as missing:
+        pytest.skip(f"cluster lane: {missing}")
+
+
+def _with(plane: ControlPlane, *addons: str) -> ControlPlane:
+    try:
+        plane.enable(*addons)
+    except NotBuilt as missing:
+        pytest.skip(f"cluster lane: {missing}")
+    return plane
+
+
+@pytest.fixture(scope="session")
+def fake_nodes(control_plane: ControlPlane) -> ControlPlane:
+    """The control plane with two fake nodes (kwok); see control_plane/stages/pod.yaml."""
+    return _with(control_plane, "kwok")
+
+
+@pytest.fixture(scope="session")
+def training_operator(fake_nodes: ControlPlane) -> ControlPlane:
+    """The control plane with fake nodes and PyTorchJobs."""
+    return _with(fake_nodes, "training-operator")
+
+
+@pytest.fixture(scope="session")
+def kserve(fake_nodes: ControlPlane) -> ControlPlane:
+    """The control plane with fake nodes and InferenceServices."""
+    return _with(fake_nodes, "kserve")
+
+
+@pytest.fixture(scope="session")
+def kueue(training_operator: ControlPlane) -> ControlPlane:
+    """The control plane with fake nodes, PyTorchJobs and quotas."""
+    return _with(training_operator, "kueue")
+
+
+@pytest.fixture
+def api(control_plane: ControlPlane) -> Api:
+    """The administrator."""
+    return control_plane.api
+
+
+@pytest.fixture
+def namespace(control_plane: ControlPlane, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A namespace of the test's own, deleted after it (not waited for)."""
+    words = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower())[:40].strip("-")
+    name = f"{words}-{uuid.uuid4().hex[:6]}"
+    control_plane.api.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    yield name
+    control_plane.api.request("DELETE", f"/api/v1/namespaces/{name}")
