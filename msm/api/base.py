@@ -30,6 +30,10 @@ class Record(Part):
     model_config = ConfigDict(populate_by_name=True)
 
 
+TOKENS_PATTERN = r"^[0-9]+(\.[0-9]+)?[kKMGB]?$"
+DURATION_PATTERN = r"^([0-9]+[smhd])+$"
+_Tokens = int | Annotated[str, StringConstraints(max_length=32, pattern=TOKENS_PATTERN)]
+_Duration = int | Annotated[str, StringConstraints(max_length=32, pattern=DURATION_PATTERN)]
 _SCALE = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "B": 10**9}
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -54,17 +58,18 @@ def parse_duration(value: Any) -> Any:
     return sum(int(number) * _SECONDS[unit] for number, unit in parts)
 
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
+NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
+Name = Annotated[str, StringConstraints(max_length=63, pattern=NAME_PATTERN)]
 """A DNS label: lower case letters, digits and dashes, at most 63."""
 
 TokenCount = Annotated[
     int,
-    BeforeValidator(parse_tokens, json_schema_input_type=int | str),
+    BeforeValidator(parse_tokens, json_schema_input_type=_Tokens),
     Field(gt=0, le=10**13, description='Tokens: 24000 or "2M".'),
 ]
 Duration = Annotated[
     int,
-    BeforeValidator(parse_duration, json_schema_input_type=int | str),
+    BeforeValidator(parse_duration, json_schema_input_type=_Duration),
     Field(ge=0, le=10**9, description='Seconds, or "90m", "48h".'),
 ]
 

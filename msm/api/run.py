@@ -4,7 +4,7 @@ Neighbours: `inputs`, `data`, `training` hold its parts, `references` checks tha
 Invariant: a parsed MSMRun has every cross reference satisfied and at most 500 stages to plan.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
@@ -46,8 +46,8 @@ class Items(Part):
     """Use this many, spread evenly over value, set and domain."""
 
 
-class Eval(Part):
-    """A measurement of every arm."""
+class Measurement(Part):
+    """One eval of one model."""
 
     name: Name
     """First part of its metrics' names."""
@@ -61,16 +61,21 @@ class Eval(Part):
     """Samples a scenario (agentic-misalignment)."""
     generate: Annotated[int, Field(ge=0)] | None = None
     """Items that are also answered greedily; absent is all of them."""
-    via: Literal["inProcess", "endpoint"] = "inProcess"
-    """Where the arms are run: in the evaluating process, or served."""
 
     @model_validator(mode="after")
-    def _needs(self) -> "Eval":
+    def _needs(self) -> Self:
         if self.suite == "preference" and self.items is None:
             raise ValueError("items is missing; the preference suite asks about items")
         if self.suite == "agentic-misalignment" and self.judge is None:
             raise ValueError("judge is missing; the agentic-misalignment suite is judged by an endpoint")
         return self
+
+
+class Eval(Measurement):
+    """A measurement of every arm."""
+
+    via: Literal["inProcess", "endpoint"] = "inProcess"
+    """Where the arms are run: in the evaluating process, or served."""
 
 
 class Gate(Part):

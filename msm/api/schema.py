@@ -1,29 +1,46 @@
-"""The API's JSON schema and its reference page, both generated from the models.
+"""The API's JSON schemas and reference pages, generated from the models.
 
-Neighbours: `docs/generate.py` writes them, CI checks that they are fresh. Pure and deterministic. The page describes every field once,
-section by section, in the order of the file.
+Neighbours: `docs/generate.py` writes them, CI checks that they are fresh. Pure and deterministic. A page describes every field once,
+section by section, in the order of the file; what the operator writes comes last.
 """
 
 from typing import Any
 
+from pydantic import BaseModel
+
 from msm.api.run import MSMRun
 
 Schema = dict[str, Any]
+_BOUNDS = {"ge": "minimum", "le": "maximum", "gt": "exclusiveMinimum", "lt": "exclusiveMaximum"}
+"""pydantic leaves its own words on quantities, which are numbers or text."""
 
 
-def json_schema() -> Schema:
-    """JSON Schema (2020-12) of an MSMRun file, with descriptions and defaults."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **MSMRun.model_json_schema(by_alias=True)}
+def json_schema(model: type[BaseModel] = MSMRun) -> Schema:
+    """JSON Schema (2020-12) of a resource's file, with descriptions and defaults."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_standard(model.model_json_schema(by_alias=True))}
 
 
-def reference_markdown() -> str:
-    """The reference page of MSMRun."""
-    schema = json_schema()
-    definitions: dict[str, Schema] = schema["$defs"]
-    head = "# MSMRun\n\nGenerated from `msm/api`; do not edit. Keys that are not listed are errors.\n"
-    sections = [_section("MSMRun", schema)]
-    sections += [_section(name, definitions[name]) for name in _in_order(schema, definitions)]
-    return head + "\n" + "\n".join(sections)
+def _standard(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {_BOUNDS.get(key, key): _standard(value) for key, value in node.items()}
+    return [_standard(value) for value in node] if isinstance(node, list) else node
+
+
+def reference_markdown(model: type[BaseModel], status: type[BaseModel]) -> str:
+    """The reference page of a resource."""
+    head = f"# {model.__name__}\n\nGenerated from `msm/api`; do not edit. Keys that are not listed are errors.\n"
+    written = "In a cluster, `status` is written by the operator and read by everybody else.\n"
+    seen: list[str] = []
+    return "\n".join([head, *_sections(model, seen), written, *_sections(status, seen)])
+
+
+def _sections(model: type[BaseModel], seen: list[str]) -> list[str]:
+    """A section for a model and each part of it that has none yet."""
+    schema = json_schema(model)
+    definitions: dict[str, Schema] = schema.get("$defs", {})
+    new = [name for name in _in_order(schema, definitions) if name not in seen]
+    seen += new
+    return [_section(model.__name__, schema), *(_section(name, definitions[name]) for name in new)]
 
 
 def _in_order(schema: Schema, definitions: dict[str, Schema]) -> list[str]:
