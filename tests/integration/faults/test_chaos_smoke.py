@@ -12,7 +12,7 @@ from tests.chaos.injections import EVERYWHERE, STAGE_ONLY, Injector
 from tests.chaos.verdict import Verdict
 from tests.chaos.warm import World
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from msm.local.accept import accept
 from msm.store.artifacts import read_manifest
 from tests.integration.faults.conftest import ONLY_FETCH, Type
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from tests.integration.faults.conftest import ONE_TRAINING, ONLY_FETCH, Type
 from tests.mlflow_server import new_server
 from tests.s3 import running_s3
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 AWAY_SECONDS = 15.0
 
 

@@ -18,7 +18,7 @@ from tests.chaos.kills import processes_of
 from tests.chaos.warm import World
 from tests.integration.faults.conftest import ONE_TRAINING
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 
 def start(environ: Mapping[str, str]) -> "subprocess.Popen[bytes]":

@@ -9,7 +9,7 @@ from msm.local.accept import accept
 from msm.store.artifacts import read_manifest
 from tests.integration.faults.conftest import ONE_TRAINING, Type
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 
 def test_one_follows_the_other_both_end_well_and_each_stage_is_done_once(write: Callable[..., Path], msm: Type, tmp_path: Path) -> None:

@@ -45,6 +45,7 @@ def store(tmp_path):
     return open_store(StoreConfig(uri=(tmp_path / "store").as_uri()))
 
 
+@pytest.mark.long
 def test_two_thousand_questions_in_a_storm_none_lost_silently(store):
     requests, account = [question(number) for number in range(2000)], Account()
     price = Price(input=per_million(3), output=per_million(15))

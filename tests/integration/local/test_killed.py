@@ -12,7 +12,7 @@ from msm.local.accept import Accepted, accept
 from msm.store.artifacts import Manifest, read_manifest
 from msm.store.checkpoints import newest_checkpoints
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 RECIPE = {"maxLength": 64, "batchTokens": 64, "learningRate": 1e-3, "epochs": 12, "checkpointEvery": 1}
 ONE_TRAINING = {

@@ -80,7 +80,7 @@ def processes_of(job):
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_killed_then_stopped_then_finished_is_the_uninterrupted_training_to_the_last_bit(trained, tmp_path):
     root, results = trained
     whole = results[2]["lora"]["whole"]["losses"]
