@@ -4,8 +4,9 @@ BIN := .venv/bin
 UV := $(BIN)/uv
 LAPTOP := .venv/.laptop-installed
 DEV := .venv/.dev-installed
+SERVE := .venv-serve/.installed-$(shell cksum < requirements/serve.lock.txt | cut -d' ' -f1)
 
-.PHONY: demo test lint docs bench-train chaos-local clean lock help
+.PHONY: demo test test-long test-vllm serve-env lint docs bench-train chaos-local clean lock help
 
 help: ## say what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -13,9 +14,18 @@ help: ## say what can be made
 demo: $(LAPTOP) ## midtrain, fine-tune and evaluate a real model; ends with a table
 	$(BIN)/msm run manifests/demo.yaml
 
-test: $(DEV) ## lint, types, layers, generated docs, unit and integration tests
+test: $(DEV) ## lint, types, layers, generated docs, unit and integration tests: the fast lane
 	$(MAKE) --no-print-directory lint
 	$(BIN)/python -m pytest
+
+test-long: $(DEV) ## kills, stopped services, full disks: half a minute and more each
+	$(BIN)/python -m pytest -m long
+
+test-vllm: $(DEV) ## tests that ask a real vLLM on the processor; skipped with the reason where it cannot be had
+	-$(MAKE) --no-print-directory serve-env
+	MSM_VLLM_PYTHON=.venv-serve/bin/python $(BIN)/python -m pytest -m vllm tests/integration/vllm
+
+serve-env: $(SERVE) ## vLLM for the processor in an environment of its own, .venv-serve (5 GB; needs Debian's libnuma1)
 
 lint: $(DEV)
 	$(BIN)/ruff check .
@@ -53,5 +63,11 @@ $(DEV): $(LAPTOP) requirements/dev.lock.txt
 	$(UV) pip install -q -p .venv --no-deps --require-hashes -r requirements/dev.lock.txt
 	@touch $@
 
+$(SERVE): $(UV) requirements/serve.lock.txt
+	$(UV) venv -q --allow-existing -p $(BIN)/python .venv-serve
+	$(UV) pip sync -q -p .venv-serve --require-hashes requirements/serve.lock.txt
+	rm -f .venv-serve/.installed-*
+	@touch $@
+
 clean: ## remove what make made, but no run and no store
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache build
+	rm -rf .venv .venv-serve .mypy_cache .ruff_cache .pytest_cache build
