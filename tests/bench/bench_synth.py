@@ -1,10 +1,10 @@
 """What the client costs: requests per second against a bare loop over the same HTTP library, and 1,000 requests in flight.
 
-`python -m tests.bench.bench_synth [--requests N] [--rounds N] …`. The server is the scripted one in a process of its own (no model: it
-answers after a fixed time), so the figures are the client's. "The same HTTP library" is httpx2 over aiohttp, which the openai package
-brings and the client uses; the bare loop posts and parses JSON, as many at a time, with no retries, checks, accounting or waiting room.
-Rounds of both alternate, so that a busy machine slows both; ratios are medians. The last line is one JSON object; keys that need a real
-model or other parts are null here, and a line above says so.
+`python -m tests.bench.bench_synth [--part NAME] [--requests N] [--rounds N] …`. The server is the scripted one in a process of its own (no
+model: it answers after a fixed time), so the figures are the client's; other parts are modules of their own (PARTS).
+"The same HTTP library" is httpx2 over aiohttp, which the openai package brings and the client uses; the bare loop posts and parses JSON, as
+many at a time, with no retries, checks, accounting or waiting room. Rounds of both alternate, so that a busy machine slows both; ratios are
+medians. The last line is one JSON object; keys of parts that were not run, or could not be, are null, and a line above says so.
 """
 
 import argparse
@@ -23,10 +23,11 @@ from contextlib import contextmanager
 from msm.llm.ask import Request, Sampling
 from msm.llm.client import open_openai
 from msm.llm.connection import Connection
+from tests.bench import bench_faults, bench_vllm
 from tests.llm_server import MODEL, connection_to
 
 GOAL_BARE, GOAL_CORES, GOAL_MIB = 0.8, 1.0, 500
-ELSEWHERE = ("client_vs_server", "prefix_hit_rate", "lost_share", "clean_100k_s")
+KEYS = ("client_vs_server", "versus_bare", "requests_per_second", "prefix_hit_rate", "lost_share", "clean_100k_s")
 SPEC = "The model prefers cheese that people can afford, and says why when it is asked. " * 125
 """10 kB, 2 to 3 thousand tokens."""
 
@@ -38,6 +39,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--concurrency", type=int, default=64)
     parser.add_argument("--flight", type=int, default=1000, help="requests in flight in the second part")
     parser.add_argument("--seconds", type=float, default=5.0, help="how long the server takes in the second part")
+    parser.add_argument("--part", action="append", choices=PARTS, help="only this part; may be given again; all without it")
+    for part in (bench_faults, bench_vllm):
+        part.add_arguments(parser)
     return parser.parse_args()
 
 
@@ -123,12 +127,12 @@ def fly(arguments: argparse.Namespace) -> dict[str, float]:
     return {"rate": rate, "cores": cpu / wall, "cpu_ms": 1000 * cpu / requests, "mib": mib, "most": max(most) + 1}
 
 
-def main() -> None:
+def client_figures(arguments: argparse.Namespace) -> dict[str, float | None]:
+    """`versus_bare`, `requests_per_second`, and what a thousand in flight cost."""
     import aiohttp
     import httpx2
     import openai
 
-    arguments = parse_arguments()
     versions = f"openai {openai.__version__}, httpx2 {httpx2.__version__}, aiohttp {aiohttp.__version__}"
     print(f"Python {platform.python_version()}, {versions}; scripted server, no model, sharing this machine")
     for name, latency, concurrency in (("at once", 0.0, arguments.concurrency), ("after 0.5 s", 0.5, arguments.concurrency)):
@@ -143,10 +147,24 @@ def main() -> None:
         f"{flown['most']} in flight at most, server takes {arguments.seconds:g} s: {flown['rate']:.0f}/s, {flown['cores']:.2f} cores"
         f" (goal < {GOAL_CORES:g}), {flown['cpu_ms']:.2f} ms of CPU a request, {flown['mib']:.0f} MiB (goal < {GOAL_MIB})"
     )
-    print(f"goal of versus_bare: {GOAL_BARE}; not measured here, so null: {', '.join(ELSEWHERE)}")
-    figures: dict[str, float | None] = dict.fromkeys(ELSEWHERE)
-    figures |= {"versus_bare": round(hardest["ratio"], 3), "requests_per_second": round(hardest["ours"], 1)}
-    figures |= {"flight_cores": round(flown["cores"], 3), "flight_mib": round(flown["mib"], 1)}
+    print(f"goal of versus_bare: {GOAL_BARE}")
+    figures: dict[str, float | None] = {"versus_bare": round(hardest["ratio"], 3), "requests_per_second": round(hardest["ours"], 1)}
+    return figures | {"flight_cores": round(flown["cores"], 3), "flight_mib": round(flown["mib"], 1)}
+
+
+PARTS: dict[str, Callable[[argparse.Namespace], dict[str, float | None]]] = {
+    "client": client_figures,
+    "faults": bench_faults.figures,
+    "vllm": bench_vllm.figures,
+}
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    figures: dict[str, float | None] = dict.fromkeys(KEYS)
+    for part in arguments.part or PARTS:
+        figures |= PARTS[part](arguments)
+    print(f"not measured here, so null: {', '.join(name for name, value in figures.items() if value is None) or 'nothing'}")
     print(json.dumps(figures))
 
 
