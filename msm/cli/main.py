@@ -80,6 +80,24 @@ def preview(file: File, as_json: AsJson = False) -> None:
 
 
 @app.command(cls=Command)
+def pilot(
+    file: File,
+    documents: Annotated[int, typer.Option("--documents", min=1, max=1000, help="Of each corpus, and dialogues of each set.")] = 20,
+    shown: Annotated[int, typer.Option("--number", "-n", min=0, help="How many of each to print whole.")] = 3,
+    whole_outline: Annotated[
+        bool, typer.Option("--whole-outline", help="Ask for all ideas, as the full run will: it costs more now, and nothing of it is lost.")
+    ] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Make a few documents and dialogues end to end, show them, and say what the full run will take. Ctrl-C stops; again continues."""
+    from msm.cli import piloting
+    from msm.cli.screen import process_screen
+
+    wanted = piloting.Wanted(file, documents, whole_outline, shown)
+    return piloting.pilot(wanted, process_screen(as_json), os.environ, Path.cwd())
+
+
+@app.command(cls=Command)
 def run(file: File, as_json: AsJson = False) -> int:
     """Execute a run on this machine, or continue it. Ctrl-C checkpoints; the next `msm run` goes on."""
     from msm.cli import running

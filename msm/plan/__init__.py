@@ -4,7 +4,7 @@ Over `msm.api`, under everything else. Invariant: no I/O, no clock, no randomnes
 """
 
 from msm.plan.graph import ArmModel, Plan, Stage, StageRef
-from msm.plan.planner import plan_run
+from msm.plan.planner import plan_pilot, plan_run
 from msm.plan.resolution import Resolution, Resolved
 
-__all__ = ["ArmModel", "Plan", "Resolution", "Resolved", "Stage", "StageRef", "plan_run"]
+__all__ = ["ArmModel", "Plan", "Resolution", "Resolved", "Stage", "StageRef", "plan_pilot", "plan_run"]

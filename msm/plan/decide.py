@@ -111,8 +111,9 @@ def _stands_still(attempts: Sequence[Attempt]) -> bool:
 
 
 def needed(plan: Plan, committed: Collection[str]) -> tuple[Stage, ...]:
-    """Stages that must still run: the arms' models and the evaluations, and whatever uncommitted stages those read."""
+    """Stages that must still run: the arms' models, the evaluations, further targets, and whatever uncommitted stages those read."""
     targets = {m.model.fingerprint for m in plan.models} | {r.fingerprint for refs in plan.evaluations.values() for _, r in refs}
+    targets |= {ref.fingerprint for ref in plan.targets}
     wanted: set[str] = set()
     for stage in reversed(plan.stages):
         is_wanted = stage.fingerprint in targets or stage.fingerprint in wanted

@@ -4,9 +4,9 @@ Frozen, written once to `runs/<uid>/plan.json`. Neighbours: `planner` makes it, 
 stands before it; a fingerprint stands once. Names, resources and locations are carried here but are in no fingerprint.
 """
 
-from typing import Self
+from typing import Any, Self
 
-from pydantic import JsonValue, model_validator
+from pydantic import JsonValue, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from msm.api.base import Part
 from msm.plan.fingerprint import digest
@@ -79,6 +79,12 @@ class Plan(Part):
     """One per arm and seed."""
     evaluations: dict[str, tuple[tuple[int, StageRef], ...]]
     """Eval -> (seed, evaluate stage)."""
+    targets: tuple[StageRef, ...] = ()
+    """Further stages that are wanted for themselves: data of a plan that trains nothing. Without any, its JSON does not have the field."""
+
+    @model_serializer(mode="wrap")
+    def _without_empty_targets(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in handler(self).items() if name != "targets" or value}
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

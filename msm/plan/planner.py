@@ -34,8 +34,18 @@ def plan_run(run: MSMRun, resolution: Resolution) -> Plan:
     evaluations = {e.name: tuple((seed, builder.evaluation(e, seed, models)) for seed in run.spec.seeds) for e in run.spec.evals}
     if len(builder.stages) > MAX_STAGES:
         raise UserError("spec", f"plans {len(builder.stages)} stages; at most {MAX_STAGES} are allowed", "use fewer arms, seeds or corpora")
-    stages = tuple(sorted(builder.stages.values(), key=lambda s: (kinds.ORDER.index(s.kind), s.name, s.fingerprint)))
-    return Plan(run=run.metadata.name, resolution=resolution, stages=stages, models=models, evaluations=evaluations)
+    return Plan(run=run.metadata.name, resolution=resolution, stages=builder.ordered(), models=models, evaluations=evaluations)
+
+
+def plan_pilot(run: MSMRun, resolution: Resolution) -> Plan:
+    """The data of a run alone, nothing trained. Curation keeps all that passes its gates: a pilot is to say how many do.
+
+    Raises:
+        UserError: an input that needs an endpoint or a cluster.
+    """
+    builder = _Builder(run, resolution, is_pilot=True)
+    targets = _sorted([*map(builder.corpus, run.spec.corpora), *map(builder.chats, run.spec.demonstrations)])
+    return Plan(run=run.metadata.name, resolution=resolution, stages=builder.ordered(), models=(), evaluations={}, targets=targets)
 
 
 def _dump(part: object, *fields: str) -> Json:
@@ -46,9 +56,10 @@ def _dump(part: object, *fields: str) -> Json:
 class _Builder:
     """Accumulates stages by fingerprint, so that what is shared is built once."""
 
-    def __init__(self, run: MSMRun, resolution: Resolution) -> None:
+    def __init__(self, run: MSMRun, resolution: Resolution, is_pilot: bool = False) -> None:
         self.spec = run.spec
         self.resolution = resolution
+        self.is_pilot = is_pilot
         self.stages: dict[str, Stage] = {}
 
     def add(
@@ -74,6 +85,10 @@ class _Builder:
         )
         return self.stages.setdefault(print_, stage).ref
 
+    def ordered(self) -> tuple[Stage, ...]:
+        """All stages, each after what it reads."""
+        return tuple(sorted(self.stages.values(), key=lambda s: (kinds.ORDER.index(s.kind), s.name, s.fingerprint)))
+
     def base(self) -> StageRef:
         """The base model; that chats come later is said now, so that a model without a template is found before anything is trained."""
         resolved = self.resolution.inputs["baseModel"]
@@ -93,7 +108,7 @@ class _Builder:
         """The curated rows of a corpus."""
         items = self._item_blobs(corpus.quality.decontaminate)
         quality = _dump(corpus.quality, "near_duplicates", "min_score", "min_tokens", "max_tokens")
-        size = _dump(corpus, "tokens", "documents")
+        size: Json = {"tokens": None, "documents": None} if self.is_pilot else _dump(corpus, "tokens", "documents")
         params: Json = {**quality, **size, "items": list(items), "identity": self._identity(), "composed": corpus.source is None}
         if corpus.synthesize is not None:
             params["synthesised"] = True

@@ -9,11 +9,11 @@ import asyncio
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from msm.api.inputs import OpenAI, Price
 from msm.errors import MSMError, UserError
-from msm.llm.ask import Answer, AskFailed, Request
+from msm.llm.ask import Answer, AskFailed, Request, Usage
 from msm.llm.endpoint import identity_of
 from msm.llm.journal import find_answer
 from msm.plan import Plan, Stage, kinds
@@ -61,6 +61,17 @@ def asks_of(stage: Stage, plan: Plan, store: ObjectStore, texts: Texts) -> Asks:
     answered = found.answered()
     steps = tuple(found.priced(step, answered.get(step.step, 0)) for step in found.steps())
     return Asks(steps, tuple(found.warnings()))
+
+
+def answers_of(stage: Stage, plan: Plan, store: ObjectStore, texts: Texts) -> dict[str, dict[str, Usage]]:
+    """Tokens of every answer in the journal to the stage's own questions, by step and digest: what asking them really took."""
+    if stage.params.get("author") != "synthesize":
+        return {}
+    found: dict[str, dict[str, Usage]] = {}
+    for journal in _Asks(stage, plan, store, texts).walked():
+        for step, usages in journal.found.items():
+            found.setdefault(step, {}).update(usages)
+    return found
 
 
 def asking_seconds(steps: Sequence[AskForecast]) -> float:
@@ -147,7 +158,9 @@ class _Asks:
             yield str(error)
 
     def _balance(self) -> Iterator[str]:
-        """Far too many ideas for the documents that are wanted, or too few."""
+        """Far too many ideas for the documents that are wanted, or too few; of a pilot they are meant to be many."""
+        if self.plan.targets:
+            return
         ideas, wanted = self._ideas(), documents_of(write_settings(self.stage.params))
         if ideas.high < wanted:
             yield f"{self.stage.name} wants about {wanted} documents and has at most {ideas.high} ideas; raise docTypes or ideasPerType"
@@ -157,10 +170,14 @@ class _Asks:
 
     def answered(self) -> dict[str, int]:
         """Questions by step that the journal answers already."""
-        journal = {role: Window(_Journal(self.store, identity_of(self.endpoint(role)))) for role in ("author", "judge")}
+        return {step: len(usages) for journal in self.walked() for step, usages in journal.found.items()}
+
+    def walked(self) -> "tuple[_Journal, _Journal]":
+        """The journals of author and judge after a walk through the stage's work."""
+        author, judge = (_Journal(self.store, identity_of(self.endpoint(role))) for role in ("author", "judge"))
         with suppress(UserError, _Enough):
-            asyncio.run(self._walk(journal["author"], journal["judge"]))
-        return {step: spent.calls for window in journal.values() for step, spent in window.spent.items()}
+            asyncio.run(self._walk(Window(author), Window(judge)))
+        return author, judge
 
     async def _walk(self, author: Window, judge: Window) -> None:
         params, failures = self.stage.params, Failures(EVERY, self.stage.name)
@@ -198,15 +215,17 @@ class _Enough(MSMError):
 
 @dataclass(slots=True)
 class _Journal:
-    """Answers what is filed, until MISSES questions were not."""
+    """Answers what is filed, until MISSES questions were not; `found` are the tokens of the answers, by step and digest."""
 
     store: ObjectStore
     identity: str
     misses: int = 0
+    found: dict[str, dict[str, Usage]] = field(default_factory=dict)
 
     async def ask(self, request: Request) -> Answer:
         found = find_answer(self.store, self.identity, request)
         if found is not None:
+            self.found.setdefault(request.purpose, {})[found.digest] = found.usage
             return found
         self.misses += 1
         if self.misses > MISSES:

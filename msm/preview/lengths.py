@@ -124,6 +124,8 @@ class Measure:
         (write,) = (self.plan.stage(ref) for ref in stage.inputs["rows"])
         tokens, documents = optional_integer(stage.params, "tokens"), optional_integer(stage.params, "documents")
         author = text(write.params, "author")
+        if tokens is None and documents is None and author == "synthesize":
+            documents = optional_integer(write.params, "documents")
         if author == "compose":
             sample, basis = self._composed(stage, write)
             if basis == "curated":
