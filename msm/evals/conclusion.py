@@ -33,16 +33,25 @@ def conclude(effects: Sequence[Effect], arms: Sequence[ArmLike]) -> str:
     name; when no arm's name any, all are. Arms with midtraining are spoken of; when no such arm was compared, all compared arms. A move
     of another value is reported as a side effect, so is all that an arm with neutral documents moves.
     """
-    cells = _cells(effects)
-    trained = {arm.name: arm for arm in arms if arm.midtrain}
-    spoken = [cell for cell in cells if cell.arm in trained] or cells
-    if not spoken:
+    own, beside = _split(_cells(effects), arms)
+    if not own:
         return "No two arms can be compared: the run has no arm beside its control with scored items."
+    text = "; ".join([*_moves(own), *_carriers(own), *_side_effects(beside)])
+    return f"{text}."
+
+
+def own_values(effects: Sequence[Effect], arms: Sequence[ArmLike]) -> frozenset[tuple[str, str]]:
+    """The (arm, value) pairs that a conclusion speaks of: what is not a control's move nor a side effect."""
+    return frozenset((cell.arm, cell.value) for cell in _split(_cells(effects), arms)[0])
+
+
+def _split(cells: Sequence[_Cell], arms: Sequence[ArmLike]) -> tuple[list[_Cell], list[_Cell]]:
+    """Cells of an arm's own values, and those of side effects."""
+    trained = {arm.name: arm for arm in arms if arm.midtrain}
+    spoken = [cell for cell in cells if cell.arm in trained] or list(cells)
     named = [cell for cell in spoken if cell.arm in trained and _names(trained[cell.arm].midtrain, cell.value)]
     own = named or spoken
-    clauses = [*_moves(own), *_carriers(own), *_side_effects(cell for cell in spoken if cell not in own)]
-    text = "; ".join(clauses)
-    return f"{text}."
+    return own, [cell for cell in spoken if cell not in own]
 
 
 def _cells(effects: Iterable[Effect]) -> list[_Cell]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from msm.api import MSMRun
+from msm.evals.conclusion import own_values
 from msm.evals.statistics import Effect
 from msm.plan import Plan, Stage
 from msm.plan.decide import stale
@@ -110,10 +111,13 @@ def shared_words(seen: Seen) -> Iterator[Caution]:
 
 
 def only_shared_words(seen: Seen) -> Iterator[Caution]:
-    """Rises that show on items which share words, and on no other."""
+    """Rises of an arm's own values that show on items which share words, and on no other."""
     clean = {(g.eval, g.value, g.set): g.shared == 0 for g in seen.sets if g.shared is not None}
     found: dict[str, list[str]] = {}
+    own = own_values(seen.effects, seen.run.spec.arms)
     for (evaluation, arm, value), by_set in _margins(seen.effects).items():
+        if (arm, value) not in own:
+            continue
         rises = [set_ for set_, effect in by_set.items() if effect.sign > 0]
         tellers = [set_ for set_ in by_set if clean.get((evaluation, value, set_))]
         if clean and rises and not any(set_ in tellers for set_ in rises):

@@ -23,8 +23,8 @@ def group(set_: str, shared: int | None, items: int = 10) -> ItemSet:
     return ItemSet(eval="values", value="america", set=set_, items=items, shared=shared, shared_words=("american", "flag"))
 
 
-def effect(set_: str, low: float, high: float, versus: str = "aft") -> Effect:
-    return Effect(f"values.america.{set_}.margin", "msm-america-aft", versus, (low + high) / 2, low, high, 0.95, 2, 10)
+def effect(set_: str, low: float, high: float, versus: str = "aft", arm: str = "msm-america-aft") -> Effect:
+    return Effect(f"values.america.{set_}.margin", arm, versus, (low + high) / 2, low, high, 0.95, 2, 10)
 
 
 def with_base(uri: str, **more: Any) -> dict[str, Any]:
@@ -62,6 +62,16 @@ CARRIED = {
     "only the first control is spoken of": (
         BOTH,
         (effect("free", -1, 1, "neutral"), effect("disjoint", -1, 1, "neutral"), effect("free", 1, 2), effect("disjoint", -1, 1)),
+        None,
+    ),
+    "a control's own rise says nothing about a value": (
+        BOTH,
+        (
+            effect("free", 1, 2, "baseline", "aft"),
+            effect("disjoint", -1, 1, "baseline", "aft"),
+            effect("free", -1, 1),
+            effect("disjoint", -1, 1),
+        ),
         None,
     ),
 }
