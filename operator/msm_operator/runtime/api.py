@@ -1,7 +1,7 @@
 """The API server's verbs on plain dicts: get, list by pages, watch, create, replace, patch, server-side apply, delete.
 
 Above `connection`; used by `reflector` (reads), `writer`, `leader` and `events` (writes). Invariant: one call is one request (a list: one
-a page), never repeated here, since only the caller knows whether it may be. Nothing here asks whether we lead: `writer` does.
+a page); only aiohttp repeats a GET, PUT or DELETE once when its connection breaks. Nothing here asks whether we lead: `writer` does.
 """
 
 import json

@@ -170,7 +170,7 @@ class Elector:
         except Conflict:
             return False
         except (ApiError, TimeoutError) as error:
-            log.warning("lease %s: %s", self._lease, error or "no answer in time")
+            log.warning("lease %s: %s", self._lease, str(error) or "no answer in time")
             return False
         if ours:
             self.fence.open_until(begin + self.timing.renew_deadline)
