@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from msm.api import MSMRun, load_run
 from msm.errors import UserError
@@ -18,12 +18,13 @@ from msm.local.workspace import Workspace, workspace
 from msm.plan import Plan, Resolution, plan_run
 from msm.plan.fingerprint import digest
 from msm.resolve.addresses import File, parse
+from msm.resolve.clients import Clients
 from msm.resolve.inputs import Keep, local_identity
 from msm.resolve.run import resolve_run
 from msm.stages.outside import process_clients
 from msm.store import ObjectNotFound, ObjectStore, open_store
 from msm.store.blobs import put_blob
-from msm.train.precision import detect_precision, read_cpuinfo
+from msm.train.precision import Precision, detect_precision, read_cpuinfo
 
 NOT_IDENTITY = frozenset({"suspend", "ttlSecondsAfterFinished", "execution", "tracking", "storage"})
 """Keys of spec that may change without making it another run."""
@@ -72,12 +73,16 @@ def _planned(path: Path, environ: Mapping[str, str], directory: Path, keep_in: C
     store = open_store(space.store_config(run, environ))
     uid = run_uid(run, path.parent)
     frozen = read_plan(store, uid)
-    plan = frozen or plan_run(run, _resolved(run, path.parent, keep_in(store), space, environ))
+    plan = frozen or plan_run(run, _resolve(run, path.parent, keep_in(store), space, environ))
     return Accepted(run, uid, plan, store, space, frozen_before=frozen is not None)
 
 
-def _resolved(run: MSMRun, base: Path, keep: Keep, space: Workspace, environ: Mapping[str, str]) -> Resolution:
-    """The run's inputs, with eval items checked now: a mistake in them must not wait until everything is trained."""
+def resolve_checked(run: MSMRun, base: Path, clients: Clients, keep: Keep, precision: Precision) -> Resolution:
+    """The run's inputs, with eval items checked now: a mistake in them must not wait until everything is trained.
+
+    Raises:
+        UserError: an input is not there or not usable; TryAgain: something outside does not answer.
+    """
     texts: dict[str, bytes] = {}
 
     def keep_and_note(data: bytes) -> str:
@@ -85,7 +90,7 @@ def _resolved(run: MSMRun, base: Path, keep: Keep, space: Workspace, environ: Ma
         texts[sha] = data
         return sha
 
-    resolution = _resolve(run, base, keep_and_note, space, environ)
+    resolution = resolve_run(run, base, clients, keep_and_note, precision)
     for evaluation in run.spec.evals:
         if evaluation.items is not None and evaluation.suite == "preference":
             sha = resolution.blob(f"evals.{evaluation.name}.items")
@@ -144,9 +149,9 @@ def _refuse_cluster_fields(run: MSMRun) -> None:
 
 def _resolve(run: MSMRun, base: Path, keep: Keep, space: Workspace, environ: Mapping[str, str]) -> Resolution:
     clients = process_clients(space.cache, space.store_config(run, environ), environ)
-    return resolve_run(run, base, clients, keep, _precision(run))
+    return resolve_checked(run, base, clients, keep, _precision(run))
 
 
-def _precision(run: MSMRun) -> Literal["float32", "bfloat16"]:
+def _precision(run: MSMRun) -> Precision:
     wanted = run.spec.training.precision
     return detect_precision(read_cpuinfo()) if wanted == "auto" else wanted

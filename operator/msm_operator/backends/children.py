@@ -1,0 +1,145 @@
+"""An attempt's object and its pods, read back: queued, pending, running or ended, and why.
+
+Pure. Neighbours: `jobs` rendered it, `failures` explains it, decisions act on it. Invariant: the job's own conditions only say *that* it is
+over, its pods say why; a job whose pods have not been seen to end yet is not over for us until they had time to.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from msm_operator.backends import failures
+from msm_operator.backends.failures import Pod, Trouble
+from msm_operator.backends.names import ATTEMPT, STAGE
+from msm_operator.runtime.resources import JOBS, PYTORCHJOBS, Resource
+from msm_operator.status.conditions import moment
+from msm_operator.status.history import Ended
+from msm_operator.status.reasons import Reason
+
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
+POD_LAG = timedelta(seconds=10)
+"""How long the cache of pods may be behind that of jobs."""
+SILENCE = timedelta(seconds=60)
+"""How long a job may have no condition, or no pods, before that is said."""
+
+
+class Phase(StrEnum):
+    """Where an attempt's object stands."""
+
+    QUEUED = "Queued"
+    PENDING = "Pending"
+    RUNNING = "Running"
+    ENDED = "Ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """An attempt in the cluster. `stage` is the beginning of its fingerprint; `ended` is set when the phase is Ended."""
+
+    resource: Resource
+    name: str
+    uid: str
+    stage: str
+    number: int
+    phase: Phase
+    made: datetime
+    deleting: bool = False
+    ended: Ended | None = None
+    trouble: Trouble | None = None
+    has_pods: bool = False
+    has_ended_pods: bool = False
+    silent: bool = False
+    """Nobody took the object up for a minute."""
+
+
+def read_child(obj: Mapping[str, Any], pods: Sequence[Pod], now: datetime) -> Child | None:
+    """A job or PyTorchJob of ours with its pods; None for an object without our labels."""
+    metadata = obj["metadata"]
+    labels = metadata.get("labels", {})
+    if STAGE not in labels or not str(labels.get(ATTEMPT, "")).isdecimal():
+        return None
+    made = moment(metadata.get("creationTimestamp")) or now
+    over = _over(obj) or _all_over(pods, now)
+    end = _end(over, pods, now) if over is not None else None
+    phase = Phase.ENDED if end is not None else _phase(obj, pods)
+    return Child(
+        resource=PYTORCHJOBS if obj["kind"] == PYTORCHJOBS.kind else JOBS,
+        name=metadata["name"],
+        uid=metadata["uid"],
+        stage=labels[STAGE],
+        number=int(labels[ATTEMPT]),
+        phase=phase,
+        made=made,
+        deleting="deletionTimestamp" in metadata,
+        ended=end,
+        trouble=_trouble(obj, pods, phase, now - made),
+        has_pods=bool(pods),
+        has_ended_pods=any(pod.get("status", {}).get("phase") in ("Succeeded", "Failed") for pod in pods),
+        silent=phase is Phase.PENDING and not pods and not _conditions(obj) and now - made > SILENCE,
+    )
+
+
+def _conditions(obj: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    found: Sequence[Mapping[str, Any]] = obj.get("status", {}).get("conditions") or ()
+    return found
+
+
+def _is(obj: Mapping[str, Any], type_: str) -> Mapping[str, Any] | None:
+    return next((c for c in _conditions(obj) if c.get("type") == type_ and c.get("status") == "True"), None)
+
+
+def _over(obj: Mapping[str, Any]) -> datetime | None:
+    """Since when the job is over; None while it is not."""
+    for type_ in ("Complete", "Succeeded", "Failed"):
+        if (condition := _is(obj, type_)) is not None:
+            return moment(condition.get("lastTransitionTime")) or LONG_AGO
+    return None
+
+
+def _all_over(pods: Sequence[Pod], now: datetime) -> datetime | None:
+    """Since when every pod has ended, where nobody says it of the job: its controller may be down."""
+    if not pods or any(pod.get("status", {}).get("phase") not in ("Succeeded", "Failed") for pod in pods):
+        return None
+    last = max(failures.finished(pod) or now for pod in pods)
+    return last if now - last > SILENCE / 2 else None
+
+
+def _end(over: datetime, pods: Sequence[Pod], now: datetime) -> Ended | None:
+    """How it ended, once the pods say so or had time to."""
+    end = failures.ended(pods, committed=False, now=now)
+    return None if end.reason is Reason.POD_DELETED and now - over < POD_LAG else end
+
+
+def _phase(obj: Mapping[str, Any], pods: Iterable[Pod]) -> Phase:
+    spec = obj.get("spec", {})
+    if spec.get("suspend") or spec.get("runPolicy", {}).get("suspend"):
+        return Phase.QUEUED
+    running = any(pod.get("status", {}).get("phase") in ("Running", "Succeeded", "Failed") for pod in pods)
+    return Phase.RUNNING if running else Phase.PENDING
+
+
+def _trouble(obj: Mapping[str, Any], pods: Sequence[Pod], phase: Phase, age: timedelta) -> Trouble | None:
+    if phase is Phase.QUEUED:
+        return Trouble(Reason.QUEUED, "Kueue has not admitted it")
+    if phase is Phase.ENDED:
+        return None
+    if not pods and age > SILENCE:
+        return _without_pods(obj)
+    return failures.trouble(pods)
+
+
+def _without_pods(obj: Mapping[str, Any]) -> Trouble:
+    if not _conditions(obj) and obj["kind"] == PYTORCHJOBS.kind:
+        return Trouble(Reason.SILENT, "the training operator has not taken up the job; is it running, and may it work in this namespace?")
+    return Trouble(Reason.PODS_MISSING, f"no pods were made; `kubectl describe {obj['kind'].lower()} {obj['metadata']['name']}` says why")
+
+
+def newest(children: Iterable[Child]) -> dict[str, Child]:
+    """Stage -> its child with the highest number."""
+    found: dict[str, Child] = {}
+    for child in children:
+        if child.stage not in found or found[child.stage].number < child.number:
+            found[child.stage] = child
+    return found

@@ -1,0 +1,105 @@
+"""Make the cluster what a decision says: endpoints, new attempts, and the end of those that no longer count.
+
+Neighbours: `decide_stages` decided, `attempts` and `backends.serving` render. Invariants: every write may be repeated; an attempt that the
+API server refuses ends as the user's mistake with the server's words, one that cannot be made now is tried again.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from msm.errors import UserError
+from msm.local.status import State
+from msm.plan.decide import Ending
+from msm_operator.backends.jobs import resource_of
+from msm_operator.backends.names import endpoint_name
+from msm_operator.backends.serving import PARTS, Served, base_url, bodies
+from msm_operator.controllers.attempts import attempt, store_secret
+from msm_operator.controllers.decide_stages import Decision, View
+from msm_operator.controllers.documents import Documents
+from msm_operator.controllers.observed import Observed, served_endpoints
+from msm_operator.controllers.rooms import Rooms
+from msm_operator.runtime.errors import Conflict, Forbidden, Invalid, NotFound
+from msm_operator.runtime.seams import Key
+from msm_operator.status.history import Ended
+from msm_operator.status.reasons import Reason
+
+
+async def act(
+    obj: Mapping[str, Any], documents: Documents, observed: Observed, decision: Decision, rooms: Rooms, now: datetime
+) -> Decision:
+    """Apply and delete; returns the decision as it came out."""
+    await _serve(obj, documents, observed, decision, rooms)
+    for child in decision.stops:
+        await rooms.writer.delete(child.resource, Key(documents.cluster.namespace, child.name), uid=child.uid)
+    came_out = {view.stage.fingerprint: await _start(obj, documents, view, rooms, now) for view in decision.starts}
+    views = tuple(came_out.get(view.stage.fingerprint, view) for view in decision.views)
+    return replace(decision, views=views)
+
+
+async def _start(obj: Mapping[str, Any], documents: Documents, view: View, rooms: Rooms, now: datetime) -> View:
+    """Make an attempt's object; the view of its stage after that."""
+    number = view.history.active
+    try:
+        body = attempt(obj, documents, view.stage, number, _addresses(documents, view, rooms), rooms.installation)
+        await rooms.writer.apply(resource_of(view.stage.kind), body)
+    except (UserError, Invalid) as error:
+        end = Ended(Ending.USER_ERROR, Reason.INVALID_INPUT, str(error), now)
+        return replace(
+            view, state=State.FAILED, reason=Reason.INVALID_INPUT, message=str(error), history=view.history.with_ending(number, end, 0)
+        )
+    except NotFound as error:
+        return _held(view, Reason.NOT_INSTALLED, str(error))
+    except Forbidden as error:
+        return _held(view, Reason.REFUSED, str(error))
+    return view
+
+
+def _held(view: View, reason: Reason, message: str) -> View:
+    """A stage whose object could not be made: nothing was started, and it is tried again."""
+    return replace(view, state=State.WAITING, reason=reason, message=message, history=replace(view.history, active=0))
+
+
+def _addresses(documents: Documents, view: View, rooms: Rooms) -> dict[str, str]:
+    where = documents.cluster
+    names = {name: endpoint_name(where.name, where.uid, name) for name in served_endpoints(view.stage)}
+    return {
+        name: base_url(rooms.caches.services.get(Key(where.namespace, service)), service, where.namespace)
+        for name, service in names.items()
+    }
+
+
+async def _serve(obj: Mapping[str, Any], documents: Documents, observed: Observed, decision: Decision, rooms: Rooms) -> None:
+    """Make the endpoints that are wanted and not there, remove those that are there and not wanted."""
+    for name in sorted(decision.endpoints):
+        if name not in observed.endpoints or not observed.endpoints[name].exists:
+            for body, resource in zip(_bodies(obj, documents, name, rooms), PARTS, strict=True):
+                await rooms.writer.apply(resource, body)
+    await remove(documents, [n for n, e in observed.endpoints.items() if e.exists and n not in decision.endpoints], rooms)
+
+
+async def remove(documents: Documents, names: Sequence[str], rooms: Rooms) -> None:
+    """Remove endpoints, the server first."""
+    where = documents.cluster
+    for name in names:
+        key = Key(where.namespace, endpoint_name(where.name, where.uid, name))
+        for resource in reversed(PARTS):
+            try:
+                await rooms.writer.delete(resource, key, uid=None)
+            except (NotFound, Conflict):
+                continue
+
+
+def _bodies(obj: Mapping[str, Any], documents: Documents, name: str, rooms: Rooms) -> list[dict[str, Any]]:
+    endpoint = next(e for e in documents.run.spec.endpoints if e.name == name)
+    assert endpoint.serve is not None, "only served endpoints are wanted"
+    location = documents.plan.resolution.inputs[f"endpoints.{name}"].location
+    served = Served(name, endpoint.serve, _storage(location))
+    installation = replace(rooms.installation, serve_image=documents.cluster.serve_image)
+    return bodies(obj, served, installation, store_secret(documents, rooms.installation))
+
+
+def _storage(location: str) -> str:
+    """A resolved location as KServe writes it: hf://org/name:revision."""
+    return location.replace("@", ":") if location.startswith("hf://") else location

@@ -1,0 +1,137 @@
+"""What the store says of a run: which artifacts are there, how far attempts are, who else is at work. Blocking, for a thread.
+
+Neighbours: `msmrun` calls it between reading its caches and deciding. Invariant: a manifest that was found is known for good; one that is
+missing is asked for again only when an attempt has ended or a stage could start. Cost: one GET for each such stage, one LIST for each
+stage that could start or is due to be polled.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from msm.clock import Clock
+from msm.plan import Stage
+from msm.stages.contract import HEARTBEAT_SECONDS
+from msm.store import ObjectStore
+from msm.store.artifacts import read_manifest
+from msm.store.manifest import Manifest
+from msm.store.progress import Progress, Sighting, is_alive, read_progress, sightings, watch
+from msm_operator.controllers.decide_stages import candidates
+from msm_operator.controllers.observed import Commit, Observed, under_way
+
+POLL_SECONDS = 10.0
+"""Between two looks at the progress of a stage under way."""
+
+
+@dataclass(slots=True)
+class Memory:
+    """What is remembered of a run between passes, for speed alone: losing it costs reading the store again."""
+
+    committed: dict[str, Commit] = field(default_factory=dict)
+    looked: bool = False
+    progress: dict[str, Progress] = field(default_factory=dict)
+    polled: float = float("-inf")
+    watched: dict[str, dict[str, tuple[Sighting, float]]] = field(default_factory=dict)
+    missing: dict[str, float] = field(default_factory=dict)
+    """Stages without their object -> monotonic second at which that was first seen."""
+    written: float = float("-inf")
+    """Monotonic second of the last write of the status."""
+    asked: float = float("inf")
+    """Monotonic second of the first pass over it."""
+
+
+def look(observed: Observed, memory: Memory, store: ObjectStore, made: datetime, clock: Clock) -> Observed:
+    """The observation with what the store says now. `made` is when the run was asked for: what was there before is re-used.
+
+    Raises:
+        TryAgain: the store does not answer; IntegrityError: an artifact is damaged.
+    """
+    _find(_to_check(observed, memory), observed, memory, store, made)
+    memory.looked = True
+    seen = replace(observed, committed=dict(memory.committed))
+    while _find(candidates(seen), seen, memory, store, made):
+        seen = replace(seen, committed=dict(memory.committed))
+    _poll(seen, memory, store, clock)
+    foreign = {stage.fingerprint: owner for stage in candidates(seen) if (owner := _foreign(stage, memory, store, clock)) is not None}
+    return replace(seen, progress=dict(memory.progress), foreign=foreign)
+
+
+def _to_check(observed: Observed, memory: Memory) -> Iterable[Stage]:
+    """At first all; then those whose attempt has ended or cannot be found."""
+    if not memory.looked:
+        return observed.plan.stages
+    return [stage for stage in observed.plan.stages if _may_be_done(observed, stage)]
+
+
+def _may_be_done(observed: Observed, stage: Stage) -> bool:
+    history, child = observed.history(stage), observed.child(stage)
+    if child is None:
+        return history.active > history.attempts
+    return child.ended is not None or child.has_ended_pods
+
+
+def _find(stages: Iterable[Stage], observed: Observed, memory: Memory, store: ObjectStore, made: datetime) -> bool:
+    """Note the artifacts that are there; whether there are new ones."""
+    found = False
+    for stage in stages:
+        if stage.fingerprint in memory.committed:
+            continue
+        manifest = read_manifest(store, stage.kind, stage.fingerprint)
+        if manifest is not None:
+            memory.committed[stage.fingerprint] = _commit(manifest, observed, stage, made)
+            found = True
+    return found
+
+
+def _commit(manifest: Manifest, observed: Observed, stage: Stage, made: datetime) -> Commit:
+    """Re-used is what was there before the run, and what the run has never tried."""
+    tried = observed.child(stage) is not None or observed.history(stage).attempts > 0
+    reused = manifest.ended < made or not tried
+    return Commit(manifest.ended, (manifest.ended - manifest.started).total_seconds(), reused)
+
+
+def _poll(observed: Observed, memory: Memory, store: ObjectStore, clock: Clock) -> None:
+    """How far attempts are, every few seconds, and at once for those that have ended: their last beat has the step they reached."""
+    due = clock.monotonic() - memory.polled >= POLL_SECONDS
+    at_work = [stage for stage in observed.plan.stages if _is_polled(observed, stage, due)]
+    for stage in at_work:
+        beats = read_progress(store, stage.kind, stage.fingerprint)
+        if beats:
+            memory.progress[stage.fingerprint] = beats[-1]
+    if due and at_work:
+        memory.polled = clock.monotonic()
+    _forget(memory.progress, observed)
+
+
+def _is_polled(observed: Observed, stage: Stage, due: bool) -> bool:
+    if stage.fingerprint in observed.committed:
+        return False
+    child = under_way(observed.history(stage), observed.child(stage))
+    return child is not None and (child.ended is not None or (due and child.has_pods))
+
+
+def _forget(progress: dict[str, Progress], observed: Observed) -> None:
+    for fingerprint in [f for f in progress if f in observed.committed]:
+        del progress[fingerprint]
+
+
+def _foreign(stage: Stage, memory: Memory, store: ObjectStore, clock: Clock) -> str | None:
+    """The oldest living attempt at a stage that this run is not at work on."""
+    beats = read_progress(store, stage.kind, stage.fingerprint)
+    if not beats:
+        return None
+    seen = memory.watched[stage.fingerprint] = watch(memory.watched.get(stage.fingerprint, {}), beats, clock.monotonic())
+    known: Mapping[str, Sighting] = sightings(seen)
+    alive = [b.attempt for b in beats if is_alive(b, clock.now(), HEARTBEAT_SECONDS, known.get(b.attempt))]
+    return min(alive, default=None)
+
+
+def is_idle(observed: Observed, memory: Memory, clock: Clock) -> bool:
+    """Whether there is nothing to ask the store in this pass."""
+    if not memory.looked or any(_may_be_done(observed, s) for s in _open(observed)) or candidates(observed):
+        return False
+    return clock.monotonic() - memory.polled < POLL_SECONDS
+
+
+def _open(observed: Observed) -> Collection[Stage]:
+    return [stage for stage in observed.plan.stages if stage.fingerprint not in observed.committed]

@@ -1,0 +1,163 @@
+"""The operator's program: reads its settings, follows what it needs, runs the controllers while it leads.
+
+`python -m msm_operator [--kubeconfig FILE]`; everything else by environment, as the chart sets it. Neighbours: `runtime.manager` runs what
+is put together here. Invariant: nothing is imported or opened before the settings are known to be right.
+"""
+
+import argparse
+import asyncio
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from msm.clock import Clock, SystemClock
+from msm.errors import UserError
+from msm.stages.outside import process_clients
+from msm_operator.backends.installation import Installation, installation
+from msm_operator.backends.names import MANAGED_BY, MANAGER, RUN
+from msm_operator.controllers.background import Background
+from msm_operator.controllers.documents import Stores
+from msm_operator.controllers.msmrun import MSMRunReconciler
+from msm_operator.controllers.rooms import Caches, Installed, Rooms
+from msm_operator.controllers.tracking import Tracker
+from msm_operator.runtime.api import Api
+from msm_operator.runtime.cache import trimmed
+from msm_operator.runtime.connection import Connection, configuration
+from msm_operator.runtime.controller import Controller, Work, label_key, owner_keys
+from msm_operator.runtime.errors import NotFound
+from msm_operator.runtime.manager import Manager, Settings, until_asked
+from msm_operator.runtime.metrics import Metrics
+from msm_operator.runtime.resources import DEPLOYMENTS, INFERENCESERVICES, JOBS, MSMRUNS, PODS, PYTORCHJOBS, Resource
+from msm_operator.runtime.seams import Key
+
+log = logging.getLogger(__name__)
+OURS = f"{MANAGED_BY}={MANAGER}"
+WORKERS = 8
+
+
+def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:
+    """Run until SIGTERM; the exit code."""
+    parser = argparse.ArgumentParser(prog="msm-operator", description="Turns MSMRuns into jobs, endpoints and MLflow records.")
+    parser.add_argument("--kubeconfig", type=Path, help="default: the pod's ServiceAccount")
+    chosen = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    try:
+        said, settings = installation(environ), replica_settings(environ)
+    except UserError as error:
+        log.error("%s", error)
+        return int(error.exit_code)
+    with tempfile.TemporaryDirectory(prefix="msm-operator-") as scratch:
+        asyncio.run(serve(chosen.kubeconfig, said, settings, Path(environ.get("MSM_CACHE", scratch))))
+    return 0
+
+
+def replica_settings(environ: Mapping[str, str]) -> Settings:
+    """How this replica follows, leads and answers probes.
+
+    Raises:
+        UserError: POD_NAMESPACE is missing or a port is no number.
+    """
+    if not environ.get("POD_NAMESPACE"):
+        raise UserError("POD_NAMESPACE", "is not set", "set it to the namespace of the operator's Lease")
+    port = environ.get("MSM_HEALTH_PORT", "8081")
+    if not port.isdecimal():
+        raise UserError("MSM_HEALTH_PORT", f'"{port}" is no port', "give a number")
+    namespaces = tuple(filter(None, environ.get("MSM_WATCH_NAMESPACES", "").split(","))) or ("",)
+    return Settings(
+        lease=Key(environ["POD_NAMESPACE"], "msm-operator"),
+        namespaces=namespaces,
+        health_host=environ.get("MSM_HEALTH_HOST", ""),
+        health_port=int(port),
+    )
+
+
+async def serve(kubeconfig: Path | None, said: Installation, settings: Settings, cache: Path) -> None:
+    """One replica, until it is asked to end."""
+    metrics = Metrics()
+    connection = Connection(await configuration(kubeconfig), metrics)
+    api = Api(connection)
+    manager = Manager(api, settings, metrics)
+    background, tracker = assemble(manager, api, said, cache, SystemClock())
+    tracker.start()
+    try:
+        await until_asked(manager)
+    finally:
+        tracker.stop()
+        background.close()
+        await connection.close()
+
+
+def assemble(manager: Manager, api: Api, said: Installation, cache: Path, clock: Clock) -> tuple[Background, Tracker]:
+    """Follow what the MSMRun controller reads, and have it look at every run."""
+    runs = manager.follow(MSMRUNS)
+    jobs = manager.follow(JOBS, labels=OURS, trim=_without_template)
+    pods = manager.follow(PODS, labels=OURS, trim=_only_what_happened)
+    pytorch_jobs = manager.follow(PYTORCHJOBS, labels=OURS, optional=True, trim=_without_template)
+    services = manager.follow(INFERENCESERVICES, labels=OURS, optional=True)
+    deployments = manager.follow(DEPLOYMENTS, labels=OURS)
+    controllers: list[Controller] = []
+    wake = _waker(controllers)
+    background, tracker = Background(wake), Tracker(clock, _from_thread(wake))
+    rooms = Rooms(
+        caches=Caches(runs.store, jobs.store, pytorch_jobs.store, pods.store, services.store, deployments.store),
+        writer=manager.writer,
+        get=partial(_get, api),
+        installed=Installed(training=lambda: pytorch_jobs.served, serving=lambda: services.served),
+        installation=said,
+        stores=Stores(clock),
+        background=background,
+        tracker=tracker,
+        clients=lambda config: process_clients(cache, config, _environment(said)),
+        clock=clock,
+        cache_directory=cache,
+    )
+    owned, labelled = owner_keys(MSMRUNS.api_version, MSMRUNS.kind), label_key(RUN)
+    related = [(jobs, owned), (pytorch_jobs, owned), (services, owned), (pods, labelled), (deployments, labelled)]
+    controllers.append(manager.control("msmrun", MSMRunReconciler(rooms), runs, related=related, work=Work(workers=WORKERS)))
+    return background, tracker
+
+
+def _environment(said: Installation) -> dict[str, str]:
+    """What resolving needs of this process's environment: the mirror and the model registry; credentials come with the store."""
+    named = {"MSM_MIRROR": said.mirror, "MLFLOW_TRACKING_URI": said.tracking_uri}
+    return {name: value for name, value in named.items() if value is not None}
+
+
+def _waker(controllers: Sequence[Controller]) -> Callable[[Key], None]:
+    def wake(key: Key) -> None:
+        for controller in controllers:
+            if controller.queue is not None:
+                controller.queue.add(key)
+
+    return wake
+
+
+def _from_thread(wake: Callable[[Key], None]) -> Callable[[Key], None]:
+    loop = asyncio.get_running_loop()
+
+    def from_thread(key: Key) -> None:
+        loop.call_soon_threadsafe(wake, key)
+
+    return from_thread
+
+
+async def _get(api: Api, resource: Resource, key: Key) -> Mapping[str, Any] | None:
+    try:
+        return await api.get(resource, key)
+    except NotFound:
+        return None
+
+
+def _only_what_happened(pod: dict[str, Any]) -> dict[str, Any]:
+    """A pod without its specification, which was ours."""
+    return {**trimmed(pod), "spec": {"nodeName": pod.get("spec", {}).get("nodeName", "")}}
+
+
+def _without_template(job: dict[str, Any]) -> dict[str, Any]:
+    """A job without its pod templates."""
+    spec = {name: value for name, value in job.get("spec", {}).items() if name in ("runPolicy", "suspend")}
+    return {**trimmed(job), "spec": spec}
