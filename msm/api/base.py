@@ -32,8 +32,8 @@ class Record(Part):
 
 TOKENS_PATTERN = r"^[0-9]+(\.[0-9]+)?[kKMGB]?$"
 DURATION_PATTERN = r"^([0-9]+[smhd])+$"
-_Tokens = int | Annotated[str, StringConstraints(max_length=32, pattern=TOKENS_PATTERN)]
-_Duration = int | Annotated[str, StringConstraints(max_length=32, pattern=DURATION_PATTERN)]
+_Tokens = int | Annotated[str, StringConstraints(max_length=32, pattern=TOKENS_PATTERN), Field(description='Or text such as "2M".')]
+_Duration = int | Annotated[str, StringConstraints(max_length=32, pattern=DURATION_PATTERN), Field(description='Or text such as "90m".')]
 _SCALE = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "B": 10**9}
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -65,12 +65,12 @@ Name = Annotated[str, StringConstraints(max_length=63, pattern=NAME_PATTERN)]
 TokenCount = Annotated[
     int,
     BeforeValidator(parse_tokens, json_schema_input_type=_Tokens),
-    Field(gt=0, le=10**13, description='Tokens: 24000 or "2M".'),
+    Field(gt=0, le=10**13),
 ]
 Duration = Annotated[
     int,
     BeforeValidator(parse_duration, json_schema_input_type=_Duration),
-    Field(ge=0, le=10**9, description='Seconds, or "90m", "48h".'),
+    Field(ge=0, le=10**9),
 ]
 
 

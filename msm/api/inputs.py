@@ -123,7 +123,7 @@ class OpenAI(Part):
     concurrency: Annotated[int, Field(ge=1, le=4096)] = 256
     """Questions at a time, at most; fewer are sent when the server does not keep up."""
     timeout: Annotated[Duration, Field(ge=1, le=86400)] = 600
-    """One try at one question; then it is asked again."""
+    """Seconds for one try at one question; then it is asked again."""
     context_tokens: TokenCount | None = None
     """Tokens of prompt and answer together that the model takes; lets `msm preview` say which step would not fit."""
     price: Price | None = None

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.control_plane import Api, ControlPlane, NotBuilt, started
+from tests.cluster.runs import install_definitions
 
 HERE = Path(__file__).parent
 _LEFT_OUT = pytest.StashKey[int]()
@@ -82,6 +83,13 @@ def kserve(fake_nodes: ControlPlane) -> ControlPlane:
 def kueue(training_operator: ControlPlane) -> ControlPlane:
     """The control plane with fake nodes, PyTorchJobs and quotas."""
     return _with(training_operator, "kueue")
+
+
+@pytest.fixture(scope="session")
+def definitions(control_plane: ControlPlane) -> ControlPlane:
+    """The control plane with MSMRun and EvalDeployment."""
+    install_definitions(control_plane.api)
+    return control_plane
 
 
 @pytest.fixture

@@ -21,6 +21,8 @@ EXCLUSIVE = {"exclusiveMinimum": "minimum", "exclusiveMaximum": "maximum", "gt":
 FORMATS = {"integer": "int64", "number": "double"}
 SETS = ("seeds",)
 """Lists of plain values in which nothing may occur twice."""
+REPORTED = ("stages", "scores", "refused")
+"""Lists of the status that are written as a whole: per item, what managers own would be as long as the list itself."""
 
 
 def structural_schema(model: type[BaseModel]) -> Schema:
@@ -44,11 +46,8 @@ def _property(key: str, prop: Schema, definitions: Mapping[str, Schema]) -> Sche
     """One field of a model, described and defaulted."""
     prop = _present(prop)
     out = _value(key, prop, definitions)
-    described = _text(prop.get("description"))
-    if described and "$ref" in prop:
-        out["description"] = f"{described} {out['description']}"
-    elif described:
-        out = {**_head(out), "description": described, **out}
+    said = " ".join(filter(None, (_text(prop.get("description")), out.pop("description", ""))))
+    out = {**_head(out), "description": said, **out}
     if (default := _default(prop)) is not None:
         out["default"] = default
     return out
@@ -107,14 +106,14 @@ def _number_or_text(prop: Schema) -> Schema:
     """A quantity such as 24000 or "2M": a pattern bounds the text, numeric bounds the number."""
     text = next(option for option in prop["anyOf"] if option["type"] == "string")
     kinds = [{"type": "integer"}, {"type": "string"}]
-    return {"x-kubernetes-int-or-string": True, "anyOf": kinds} | _bounds(text) | _bounds(prop)
+    return {"description": _text(text["description"]), "x-kubernetes-int-or-string": True, "anyOf": kinds} | _bounds(text) | _bounds(prop)
 
 
 def _list(key: str, prop: Schema, definitions: Mapping[str, Schema]) -> Schema:
     """A bounded list; lists of named things are keyed by name, which refuses a name that occurs twice."""
     item = _present(prop.get("items", {}))
     out: Schema = {"type": "array", "items": _value(key, item, definitions)} | _bounds(prop)
-    names = definitions[item["$ref"].rsplit("/", 1)[1]] if "$ref" in item else {}
+    names = definitions[item["$ref"].rsplit("/", 1)[1]] if "$ref" in item and key not in REPORTED else {}
     if (by := next((field for field in ("name", "type") if field in names.get("required", ())), None)) is not None:
         out |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [by]}
     else:
