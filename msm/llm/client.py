@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from msm.errors import MSMError, TryAgain, UserError
 from msm.llm.account import Account
 from msm.llm.admission import Gate
-from msm.llm.ask import Answer, AskFailed, Refused, Request, TooLong, Unreadable, Usage
+from msm.llm.ask import Answer, AskFailed, Refused, Request, Sampling, TooLong, Unreadable, Usage
 from msm.llm.budget import Budget
 from msm.llm.connection import Connection
 from msm.llm.digest import request_digest
@@ -98,7 +98,7 @@ class OpenAIAsker:
         """Ask until the data fits the schema, a bounded number of times."""
         problem_of, used = check_against(schema), Usage()
         turns: Conversation = ()
-        problem = ""
+        problem, cut_short = "", False
         for tried in range(self._connection.corrections + 1):
             try:
                 reply = await self._shaped_reply(request, turns, schema)
@@ -110,10 +110,12 @@ class OpenAIAsker:
             try:
                 return self._answer(request, reply, read_json(reply.text, problem_of), used)
             except NoValue as error:
-                problem = str(error) if reply.finish == "stop" else f"it was cut at {request.sampling.max_tokens} tokens ({error})"
-            turns = _correction(reply, problem, schema)
+                cut_short = _is_cut_short(reply, request.sampling)
+                problem = _what_is_wrong(reply, request.sampling, error)
+            turns = () if cut_short else _correction(reply, problem, schema)
             self.account.of(request.purpose).corrections += tried < self._connection.corrections
-        raise Unreadable(f"no answer in the form asked for, in {self._connection.corrections + 1} tries: {problem}")
+        said = f"no answer in the form asked for, in {self._connection.corrections + 1} tries: {problem}"
+        raise TooLong(said) if cut_short else Unreadable(said)
 
     async def _shaped_reply(self, request: Request, turns: Conversation, schema: Schema) -> Reply:
         """One reply, with the schema on the wire where the server takes it and in words where it does not."""
@@ -228,6 +230,20 @@ class OpenAIAsker:
 @dataclass(slots=True)
 class _Bill:
     usage: Usage | None = None
+
+
+def _is_cut_short(reply: Reply, sampling: Sampling) -> bool:
+    """Whether the answer ended before its limit: vLLM gives what room the context has left, other servers have limits of their own."""
+    return reply.finish == "length" and reply.usage is not None and reply.usage.completion < sampling.max_tokens
+
+
+def _what_is_wrong(reply: Reply, sampling: Sampling, error: NoValue) -> str:
+    if reply.finish == "stop":
+        return str(error)
+    if reply.usage is None or not _is_cut_short(reply, sampling):
+        return f"it was cut at {sampling.max_tokens} tokens ({error})"
+    room = f"a question of {reply.usage.prompt} tokens leaves no room for more, or the server has a limit of its own"
+    return f"it was cut at {reply.usage.completion} tokens, before its limit of {sampling.max_tokens}: {room}"
 
 
 def _correction(reply: Reply, problem: str, schema: Schema) -> Conversation:

@@ -136,12 +136,19 @@ FINAL = {
         Unreadable,
         "in 3 tries",
     ),
-    "a form that is always cut": (
+    "a form that is always cut at its limit": (
+        {"content": lambda asked: Reply('{"label": "', "length")},
+        question(schema=LABEL, sampling=Sampling(3)),
+        {},
+        Unreadable,
+        "cut at 3 tokens",
+    ),
+    "a form that is always cut before its limit": (
         {"content": lambda asked: Reply('{"label": "', "length")},
         question(schema=LABEL),
         {},
-        Unreadable,
-        "cut at 50 tokens",
+        TooLong,
+        "cut at 3 tokens, before its limit of 50: a question of 4 tokens leaves no room for more",
     ),
     "a cap that the first question would pass": (
         {},
@@ -311,6 +318,14 @@ def test_a_second_correction_follows_the_last_wrong_answer_only():
     assert answer.data == {"label": "a"}
     assert [len(asked.body["messages"]) for asked in server.asked] == [1, 3, 3]
     assert server.asked[2].body["messages"][1]["content"] == '{"label": "d"}'
+
+
+def test_a_form_that_was_cut_before_its_limit_is_asked_afresh_since_a_correction_would_leave_less_room():
+    replies = iter([Reply('{"label": "', "length"), Reply('{"label": "a"}')])
+    with running_llm_server(content=lambda asked: next(replies)) as server:
+        answer, _ = ask_one(server, question(schema=LABEL))
+    assert answer.data == {"label": "a"}
+    assert server.asked[0].body == server.asked[1].body
 
 
 def test_an_answer_that_was_all_reasoning_is_asked_afresh():
