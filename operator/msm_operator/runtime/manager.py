@@ -170,7 +170,8 @@ class Manager:
         async with asyncio.TaskGroup() as group:
             working = [group.create_task(controller.run(stop), name=controller.name) for controller in self._controllers]
             limit = group.create_task(self._cancel_late(stop, working))
-            await asyncio.wait(working)
+            await stop.wait()
+            await asyncio.gather(*working, return_exceptions=True)
             limit.cancel()
 
     async def _cancel_late(self, stop: asyncio.Event, working: Sequence[asyncio.Task[None]]) -> None:

@@ -105,6 +105,7 @@ class FaultyApiServer:
     pages: dict[str, tuple[list[Object], int]] = field(default_factory=dict)
     streams: set[web.StreamResponse] = field(default_factory=set)
     url: str = ""
+    _telling: "asyncio.Future[None] | None" = None
 
     def put(self, plural: str, obj: Object) -> Object:
         """Store an object as if somebody had written it; its new state."""
@@ -147,7 +148,7 @@ class FaultyApiServer:
 
     def _happened(self, plural: str, type: str, obj: Object) -> None:
         self.history.append((self.revision, plural, type, copy.deepcopy(obj)))
-        asyncio.ensure_future(self._notify())
+        self._telling = asyncio.ensure_future(self._notify())
 
     async def _notify(self) -> None:
         async with self.changed:
@@ -301,7 +302,8 @@ class FaultyApiServer:
             async with asyncio.timeout(self.bookmark_s), self.changed:
                 await self.changed.wait_for(lambda: self.compacted > since or any(revision > since for revision, *_ in self.history))
         except TimeoutError:
-            if not disturb.silent:
+            unsent = any(revision > since for revision, *_ in self.history)
+            if not disturb.silent and not unsent:
                 since = max(since, self.revision)
                 mark = {"metadata": {"resourceVersion": str(since)}}
                 await stream.write(json.dumps({"type": "BOOKMARK", "object": mark}).encode() + b"\n")

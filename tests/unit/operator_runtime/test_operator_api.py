@@ -5,13 +5,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from tests.unit.operator_runtime.faulty_apiserver import Answer, Drop, FaultyApiServer, Hang, client, serving
 
 from msm_operator.runtime import errors
 from msm_operator.runtime.api import Api, Selection
 from msm_operator.runtime.metrics import Metrics, samples
 from msm_operator.runtime.resources import JOBS, MSMRUNS, NAMESPACES, PODS
 from msm_operator.runtime.seams import Key
+from tests.unit.operator_runtime.faulty_apiserver import Answer, Drop, FaultyApiServer, Hang, client, serving
 
 RUN = {"apiVersion": "modelspec.dev/v1alpha1", "kind": "MSMRun", "metadata": {"name": "a", "namespace": "team"}, "spec": {"x": 1}}
 WHERE = Key("team", "a")

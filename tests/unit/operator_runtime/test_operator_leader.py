@@ -294,7 +294,7 @@ def test_the_metric_says_who_leads() -> None:
     virtually(main())
 
 
-@pytest.mark.parametrize("timing", [dict(duration=5, renew_deadline=5), dict(renew_deadline=2, retry=2), dict(retry=0)])
+@pytest.mark.parametrize("timing", [{"duration": 5, "renew_deadline": 5}, {"renew_deadline": 2, "retry": 2}, {"retry": 0}])
 def test_a_timing_that_could_let_two_write_is_refused(timing: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="duration > renew_deadline > retry > 0"):
         LeaseTiming(**timing)
