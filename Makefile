@@ -6,7 +6,7 @@ LAPTOP := .venv/.laptop-installed
 DEV := .venv/.dev-installed
 SERVE := .venv-serve/.installed-$(shell cksum < requirements/serve.lock.txt | cut -d' ' -f1)
 
-.PHONY: demo test test-long test-vllm serve-env lint docs bench-train chaos-local clean lock help
+.PHONY: demo test test-cluster cluster-tools fuzz-cluster test-long test-vllm serve-env lint docs bench-train chaos-local clean lock help
 
 help: ## say what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,16 @@ test-long: $(DEV) ## kills, stopped services, full disks: half a minute and more
 test-vllm: $(DEV) ## tests that ask a real vLLM on the processor; skipped with the reason where it cannot be had
 	-$(MAKE) --no-print-directory serve-env
 	MSM_VLLM_PYTHON=.venv-serve/bin/python $(BIN)/python -m pytest -m vllm tests/integration/vllm
+
+test-cluster: $(DEV) cluster-tools ## tests on a real control plane; builds it first (BUDGET seconds), skips with the reason what cannot be had
+	$(BIN)/python -m pytest tests/cluster
+
+cluster-tools: ## etcd, Kubernetes, kwok, training-operator, KServe, Kueue, helm from their Go modules, into a cache outside of the checkout
+	@$(PYTHON) tools/build.py --budget $(or $(BUDGET),2400) core train serve queue cli || \
+	  case $$? in 69|75) echo "cluster lane: what is not built is skipped below";; *) exit 1;; esac
+
+fuzz-cluster: $(DEV) cluster-tools ## 10,000 random MSMRuns on the real API server
+	$(BIN)/python -m tests.cluster.fuzz --seed $(or $(SEED),0)
 
 serve-env: $(SERVE) ## vLLM for the processor in an environment of its own, .venv-serve (5 GB; needs Debian's libnuma1)
 

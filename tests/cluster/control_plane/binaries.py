@@ -16,7 +16,7 @@ BUILD = Path(__file__).resolve().parents[3] / "tools" / "build.py"
 SET_OF = {
     **dict.fromkeys(("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl"), "core"),
     **dict.fromkeys(("kwok", "training-operator"), "train"),
-    "kserve-manager": "serve",
+    **dict.fromkeys(("kserve-manager", "kserve"), "serve"),
     "kueue": "queue",
     **dict.fromkeys(("helm", "helm3", "kubeconform"), "cli"),
 }
