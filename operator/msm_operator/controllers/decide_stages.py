@@ -74,6 +74,8 @@ def candidates(observed: Observed) -> tuple[Stage, ...]:
 
 
 def _is_under_way(observed: Observed, stage: Stage) -> bool:
+    if stage.fingerprint in observed.committed:
+        return False
     history = observed.history(stage)
     return under_way(history, observed.child(stage)) is not None or history.active > history.attempts
 

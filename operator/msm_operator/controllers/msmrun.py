@@ -33,7 +33,7 @@ from msm_operator.runtime.errors import ApiError
 from msm_operator.runtime.resources import CONFIGMAPS, MSMRUNS, SECRETS
 from msm_operator.runtime.seams import Key
 from msm_operator.status.changes import events, is_worth_writing
-from msm_operator.status.conditions import Wanted, conditions, moment
+from msm_operator.status.conditions import Wanted, conditions, find, moment
 from msm_operator.status.model import Status
 from msm_operator.status.reasons import ConditionType, Reason
 
@@ -216,7 +216,8 @@ class MSMRunReconciler:
         """Not accepted yet; said only when it takes a while, to spare a write."""
         memory, monotonic = self._memory(obj), self.rooms.clock.monotonic()
         memory.asked = min(memory.asked, monotonic)
-        if monotonic - memory.asked < QUIETLY.total_seconds():
+        said_before = find(obj.get("status", {}), ConditionType.ACCEPTED)
+        if monotonic - memory.asked < QUIETLY.total_seconds() or (said_before is not None and said_before["status"] == "False"):
             return Outcome(dict(obj.get("status", {})), QUIETLY)
         said = refused(obj["metadata"].get("generation", 0), Reason.RESOLVING, "inputs are being resolved", sure=False)
         return self._plain(obj, said, AGAIN)

@@ -17,7 +17,9 @@ def test_an_operator_that_is_killed_again_and_again_finishes_the_run_and_starts_
     for kill in range(4):
         before = operator.get(namespace).get("status", {}).get("plan", {}).get("done", 0)
         operator.work_until(
-            namespace, lambda b=before: operator.get(namespace).get("status", {}).get("plan", {}).get("done", 0) > b, 120  # type: ignore[misc]
+            namespace,
+            lambda b=before: operator.get(namespace).get("status", {}).get("plan", {}).get("done", 0) > b,
+            120,  # type: ignore[misc]
         )
         operator.end(signal.SIGKILL if kill % 2 else signal.SIGTERM)
         operator.start()

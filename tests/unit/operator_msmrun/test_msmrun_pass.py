@@ -1,0 +1,398 @@
+"""A run from submission to its end, through the controller's only door."""
+
+from typing import Any
+
+import pytest
+
+from msm.local.records import load_results, load_status
+from msm_operator.runtime.resources import JOBS, MSMRUNS, PYTORCHJOBS
+from msm_operator.runtime.seams import Key
+from tests.unit.operator_msmrun.cluster import NAMESPACE, Workshop, msm_run
+
+
+def test_a_run_is_accepted_its_plan_frozen_and_its_first_stage_started(workshop: Workshop) -> None:
+    workshop.submit(msm_run())
+    workshop.reconcile()
+    status = workshop.status()
+    assert workshop.condition("Accepted")["status"] == "True"
+    assert status["plan"]["digest"] == workshop.plan.digest
+    assert status["plan"]["total"] == len(workshop.plan.stages)
+    assert len(workshop.jobs()) == 1, "parallelism is 1"
+    assert status["stages"][0]["active"] == 1
+
+
+def test_a_run_whose_stages_all_commit_succeeds_with_results_where_every_command_finds_them(workshop: Workshop) -> None:
+    workshop.submit(msm_run())
+    workshop.finish()
+    assert workshop.condition("Succeeded") | {"lastTransitionTime": ""} == {
+        "type": "Succeeded",
+        "status": "True",
+        "observedGeneration": 1,
+        "lastTransitionTime": "",
+        "reason": "AllCommitted",
+        "message": "everything is committed",
+    }
+    documents = workshop.documents()
+    results, kept = load_results(workshop.store, documents.id), load_status(workshop.store, documents.id)
+    assert results is not None and results.effects
+    assert kept is not None and kept.phase == "Succeeded"
+    assert workshop.status()["results"]["effects"]
+    assert workshop.status()["progress"]["percentage"] == 100
+    assert "stages" not in workshop.status(), "finished stages are counts"
+    assert {j["kind"] for j in workshop.cluster.of(PYTORCHJOBS)} == {"PyTorchJob"}
+    assert [n for _, n in workshop.attempts()] == [1] * len(workshop.attempts())
+
+
+def test_a_pass_over_an_unchanged_run_writes_nothing(workshop: Workshop) -> None:
+    workshop.submit(msm_run())
+    workshop.reconcile()
+    workshop.pod(workshop.jobs()[0])
+    workshop.reconcile()
+    writes = len(workshop.cluster.writes)
+    for _ in range(5):
+        workshop.clock(12)
+        workshop.reconcile()
+    assert len(workshop.cluster.writes) == writes
+
+
+def test_a_stage_transition_costs_at_most_three_writes(workshop: Workshop) -> None:
+    workshop.submit(msm_run())
+    workshop.finish()
+    transitions = len(workshop.plan.stages)
+    assert len(workshop.cluster.writes) <= 3 * transitions
+
+
+def test_a_finished_run_that_is_looked_at_again_writes_nothing(workshop: Workshop) -> None:
+    workshop.submit(msm_run())
+    workshop.finish()
+    writes = len(workshop.cluster.writes)
+    workshop.reconciler = workshop.make()
+    assert workshop.reconcile() is None
+    assert len(workshop.cluster.writes) == writes
+
+
+def test_parallelism_bounds_the_stages_at_work(workshop: Workshop) -> None:
+    workshop.submit(msm_run(execution={"parallelism": 3}))
+    for _ in range(5):
+        workshop.reconcile()
+        assert 1 <= len(workshop.jobs()) <= 3
+        for job in workshop.jobs():
+            workshop.do(job)
+        workshop.clock(1)
+
+
+def test_a_second_run_with_the_same_inputs_starts_nothing(workshop: Workshop) -> None:
+    workshop.submit(msm_run())
+    workshop.finish()
+    before = len(workshop.attempts())
+    workshop.submit(msm_run(name="again"))
+    workshop.reconcile("again")
+    assert workshop.condition("Succeeded", "again")["status"] == "True"
+    assert len(workshop.attempts()) == before
+    counts = workshop.status("again")["plan"]
+    assert counts["reused"] == counts["done"] == counts["total"]
+
+
+def test_a_controller_that_restarts_at_any_moment_goes_on_and_starts_nothing_twice(workshop: Workshop) -> None:
+    workshop.submit(msm_run())
+    for _ in range(60):
+        workshop.clock(1)
+        workshop.reconciler = workshop.make()
+        workshop.reconcile()
+        if workshop.condition("Succeeded").get("status") == "True":
+            break
+        for job in workshop.jobs():
+            workshop.do(job)
+    assert workshop.condition("Succeeded")["status"] == "True"
+    made = [name for verb, kind, name in workshop.cluster.writes if verb == "apply" and kind in ("Job", "PyTorchJob")]
+    assert len(made) == len(set(made)) == len(workshop.plan.stages)
+
+
+def test_a_controller_that_dies_between_making_a_job_and_saying_so_makes_it_no_second_time(workshop: Workshop) -> None:
+    workshop.submit(msm_run())
+    workshop.cluster.refuse["MSMRun"] = RuntimeError("killed here")
+    with pytest.raises(RuntimeError):
+        workshop.reconcile()
+    del workshop.cluster.refuse["MSMRun"]
+    workshop.reconciler = workshop.make()
+    workshop.reconcile()
+    workshop.reconcile()
+    assert len(workshop.jobs()) == 1
+    assert workshop.attempts()[0][1] == 1
+
+
+def test_a_fault_is_retried_after_a_pause_and_counted(workshop: Workshop) -> None:
+    workshop.submit(msm_run())
+    workshop.reconcile()
+    (job,) = workshop.jobs()
+    workshop.end(job, 1, message='{"exitCode": 1, "reason": "Fault", "message": "ValueError: x"}')
+    delay = workshop.reconcile()
+    row = workshop.status()["stages"][0]
+    assert (row["state"], row["reason"], row["faults"]) == ("waiting", "Retrying", 1)
+    assert row["last"]["message"] == "ValueError: x"
+    assert delay is not None and delay.total_seconds() <= 5
+    workshop.clock(6)
+    workshop.reconcile()
+    assert [n for _, n in workshop.attempts()] == [1, 2], "the failed one is kept for its log"
+
+
+CHAIN: dict[str, Any] = {"arms": [{"name": "base"}], "corpora": [], "demonstrations": [], "modelSpecs": [], "registry": {"model": "x"}}
+"""A run of two stages, the second of which needs the first."""
+
+
+def test_the_users_mistake_in_a_stage_ends_the_run_with_its_message(workshop: Workshop) -> None:
+    workshop.submit(msm_run(**CHAIN))
+    workshop.reconcile()
+    (job,) = workshop.jobs()
+    workshop.end(job, 2, message='{"exitCode": 2, "reason": "InvalidInput", "message": "model: no chat template"}')
+    workshop.reconcile()
+    failed = workshop.condition("Failed")
+    assert (failed["status"], failed["reason"]) == ("True", "StagesFailed")
+    assert "model: no chat template" in failed["message"]
+    assert any(event[0] == "Warning" and "given up" in event[3] for event in workshop.cluster.events)
+
+
+def test_faults_beyond_the_limit_give_the_stage_up(workshop: Workshop) -> None:
+    workshop.submit(msm_run(**CHAIN, execution={"retries": {"limit": 1}}))
+    for _ in range(2):
+        workshop.reconcile()
+        (job,) = workshop.jobs()
+        workshop.end(job, 1, message="Traceback\nValueError: again")
+        workshop.reconcile()
+        workshop.clock(30)
+    assert workshop.condition("Failed")["status"] == "True"
+    assert "RetriesExhausted" in workshop.condition("Failed")["message"]
+
+
+def test_preemptions_are_not_counted_but_three_without_a_step_are_the_end(workshop: Workshop) -> None:
+    workshop.submit(msm_run(**CHAIN, execution={"retries": {"limit": 0}}))
+    for _ in range(3):
+        workshop.reconcile()
+        (job,) = workshop.jobs()
+        workshop.end(job, 143)
+        workshop.reconcile()
+        workshop.clock(15)
+    assert workshop.condition("Failed")["status"] == "True"
+    assert "NoProgress" in workshop.condition("Failed")["message"]
+
+
+def test_a_deleted_job_is_noticed_after_a_while_and_made_anew_under_the_next_number(workshop: Workshop) -> None:
+    workshop.submit(msm_run())
+    workshop.reconcile()
+    (job,) = workshop.jobs()
+    workshop.cluster.remove(JOBS, Key(NAMESPACE, job["metadata"]["name"]))
+    workshop.reconcile()
+    assert not workshop.jobs(), "the cache may be behind"
+    workshop.clock(11)
+    workshop.reconcile()
+    workshop.reconcile()
+    assert [n for _, n in workshop.attempts()] == [2]
+    assert "faults" not in workshop.status()["stages"][0]
+
+
+def test_suspending_stops_everything_and_resuming_goes_on_under_the_next_number(workshop: Workshop) -> None:
+    workshop.submit(msm_run())
+    workshop.reconcile()
+    workshop.pod(workshop.jobs()[0])
+    workshop.change(suspend=True)
+    workshop.reconcile()
+    workshop.reconcile()
+    assert not workshop.jobs()
+    assert workshop.condition("Suspended")["status"] == "True"
+    assert workshop.condition("Progressing")["status"] == "False"
+    assert workshop.condition("Suspended")["observedGeneration"] == 2
+    workshop.change(suspend=False)
+    workshop.reconcile()
+    assert [n for _, n in workshop.attempts()] == [2]
+    workshop.finish()
+
+
+def test_a_run_that_is_suspended_from_the_start_is_planned_and_starts_nothing(workshop: Workshop) -> None:
+    workshop.submit(msm_run(suspend=True))
+    workshop.reconcile()
+    workshop.reconcile()
+    assert workshop.condition("Accepted")["status"] == workshop.condition("Suspended")["status"] == "True"
+    assert not workshop.jobs()
+
+
+def test_a_stage_at_work_beyond_its_deadline_is_stopped_and_given_up(workshop: Workshop) -> None:
+    workshop.submit(msm_run(**CHAIN, execution={"deadline": "1h"}))
+    workshop.reconcile()
+    workshop.pod(workshop.jobs()[0])
+    workshop.reconcile()
+    workshop.clock(3700)
+    for _ in range(3):
+        workshop.reconcile()
+    assert not workshop.jobs()
+    assert "DeadlineExceeded" in workshop.condition("Failed")["message"]
+
+
+def test_waiting_for_kueue_counts_for_no_deadline(workshop: Workshop) -> None:
+    workshop.submit(msm_run(execution={"deadline": "1h", "queueName": "team"}))
+    workshop.reconcile()
+    (job,) = workshop.jobs()
+    assert job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "team"
+    assert "suspend" not in job["spec"], "Kueue's webhook sets it, and nobody else"
+    workshop.cluster.put(JOBS, {**job, "spec": {**job["spec"], "suspend": True}})
+    workshop.reconcile()
+    assert workshop.status()["stages"][0]["reason"] == "Queued"
+    workshop.clock(7200)
+    workshop.reconcile()
+    assert len(workshop.jobs()) == 1
+    assert workshop.condition("Progressing")["reason"] == "Queued"
+
+
+CASES: dict[str, tuple[dict[str, Any], str, str]] = {
+    "a path": ({"evals": [{"name": "values", "items": {"source": {"path": "items.jsonl"}}}]}, "LocalInput", "msm submit"),
+    "a file uri": ({"baseModel": {"uri": "file:///m", "identity": {"model": "a", "provider": "b"}}}, "LocalInput", "spec.baseModel.uri"),
+    "an unknown corpus": ({"arms": [{"name": "x", "midtrain": ["hoem"]}]}, "InvalidSpec", 'no corpus named "hoem"'),
+    "an unknown key": ({"trainning": {}}, "InvalidSpec", "spec.trainning"),
+    "a foreign store": ({"storage": {"uri": "s3://other/place"}}, "InvalidSpec", "spec.storage"),
+    "an input that is not there": (
+        {"evals": [{"name": "values", "items": {"source": {"uri": "s3://inputs/none.jsonl"}}}]},
+        "InvalidSpec",
+        "spec.evals.values.items.source",
+    ),
+}
+
+
+@pytest.mark.parametrize(("spec", "reason", "words"), CASES.values(), ids=CASES)
+def test_a_run_with_a_mistake_is_refused_once_with_a_message_that_names_it(
+    workshop: Workshop, spec: dict[str, Any], reason: str, words: str
+) -> None:
+    workshop.submit(msm_run(**spec))
+    workshop.reconcile()
+    accepted = workshop.condition("Accepted")
+    assert (accepted["status"], accepted["reason"]) == ("False", reason)
+    assert words in accepted["message"]
+    writes = len(workshop.cluster.writes)
+    workshop.clock(120)
+    workshop.reconcile()
+    assert len(workshop.cluster.writes) == writes
+    assert [e[1] for e in workshop.cluster.events] == [reason]
+
+
+def test_a_job_that_the_api_server_refuses_is_the_users_mistake_with_the_servers_words(workshop: Workshop) -> None:
+    from msm_operator.runtime.errors import Invalid
+
+    workshop.submit(msm_run(**CHAIN))
+    workshop.cluster.refuse["Job"] = Invalid("spec.template.spec.containers[0].image: Required value", status=422)
+    workshop.reconcile()
+    workshop.reconcile()
+    assert "Required value" in workshop.condition("Failed")["message"]
+
+
+def test_what_does_not_need_a_stage_that_was_given_up_is_still_done(workshop: Workshop) -> None:
+    workshop.submit(msm_run())
+    workshop.reconcile()
+    (job,) = workshop.jobs()
+    workshop.end(job, 2, message='{"message": "no"}')
+    workshop.finish()
+    assert workshop.condition("Failed")["status"] == "True"
+    assert workshop.status()["plan"]["done"] == 2, "the outline and the composed chats need no model"
+    assert {row["state"] for row in workshop.status()["stages"]} == {"failed", "blocked"}
+
+
+def test_deletion_with_policy_delete_takes_the_records_and_no_artifact(workshop: Workshop) -> None:
+    workshop.submit(msm_run(execution={"deletionPolicy": "Delete"}))
+    workshop.finish()
+    documents, stage = workshop.documents(), workshop.plan.stages[0]
+    workshop.cluster.remove(MSMRUNS, Key(NAMESPACE, "example"))
+    assert workshop.run_object()["metadata"]["finalizers"]
+    workshop.reconcile()
+    assert not workshop.run_object()["metadata"].get("finalizers")
+    assert not list(workshop.store.list(f"runs/{documents.id}/"))
+    assert list(workshop.store.list(f"{stage.kind}/{stage.fingerprint}/"))
+
+
+def test_a_deletion_does_not_wait_for_ever_for_a_store_that_is_gone(workshop: Workshop) -> None:
+    from msm.errors import TryAgain
+
+    def dead(config: object) -> Any:
+        raise TryAgain("no answer")
+
+    workshop.submit(msm_run(execution={"deletionPolicy": "Delete"}))
+    workshop.reconcile()
+    workshop.cluster.remove(MSMRUNS, Key(NAMESPACE, "example"))
+    workshop.opener = dead  # type: ignore[assignment]
+    workshop.reconciler = workshop.make()
+    assert workshop.reconcile() is not None
+    workshop.clock(400)
+    assert workshop.reconcile() is None
+    assert not workshop.run_object()["metadata"].get("finalizers")
+    assert workshop.cluster.events[-1][1] == "RecordsLeft"
+
+
+def test_a_run_without_that_policy_has_no_finalizer(workshop: Workshop) -> None:
+    workshop.submit(msm_run())
+    workshop.finish()
+    assert not workshop.run_object()["metadata"].get("finalizers")
+
+
+def test_a_finished_run_goes_when_its_time_has_come(workshop: Workshop) -> None:
+    workshop.submit(msm_run(ttlSecondsAfterFinished=60))
+    workshop.finish()
+    delay = workshop.reconcile()
+    assert delay is not None and 50 < delay.total_seconds() <= 60
+    workshop.clock(61)
+    workshop.reconcile()
+    assert not workshop.cluster.of(MSMRUNS)
+    assert not workshop.cluster.of(JOBS)
+
+
+def test_a_store_that_is_down_is_a_condition_and_nothing_fails(workshop: Workshop) -> None:
+    from msm.errors import TryAgain
+
+    def dead(config: object) -> Any:
+        raise TryAgain("no answer from s3")
+
+    workshop.submit(msm_run())
+    workshop.reconcile()
+    (job,) = workshop.jobs()
+    opened = workshop.opener
+    workshop.opener = dead  # type: ignore[assignment]
+    workshop.reconciler = workshop.make()
+    workshop.do(job)
+    before = workshop.status()
+    assert workshop.reconcile() is not None
+    available = workshop.condition("StoreAvailable")
+    assert (available["status"], available["reason"], available["message"]) == ("False", "Unreachable", "no answer from s3")
+    assert {**workshop.status(), "conditions": 0} == {**before, "conditions": 0}, "everything else stays as it was said"
+    workshop.opener = opened
+    workshop.clock(10)
+    workshop.reconcile()
+    assert workshop.condition("StoreAvailable")["status"] == "True"
+    workshop.finish()
+
+
+def test_a_cluster_without_the_training_operator_waits_and_says_so(workshop: Workshop) -> None:
+    workshop.training = False
+    workshop.submit(msm_run(execution={"parallelism": 4}))
+    for _ in range(12):
+        workshop.clock(1)
+        workshop.reconcile()
+        for job in workshop.jobs():
+            workshop.do(job)
+    assert workshop.condition("TrainingAvailable")["status"] == "False"
+    assert workshop.condition("Failed")["status"] == "False"
+    assert any(row["reason"] == "NotInstalled" for row in workshop.status()["stages"])
+    workshop.training = True
+    workshop.finish()
+
+
+def test_another_run_at_work_on_the_same_stage_is_followed(workshop: Workshop) -> None:
+    from msm.store.artifacts import begin_attempt
+    from msm.store.progress import Progress
+
+    workshop.submit(msm_run(suspend=True))
+    workshop.reconcile()
+    stage = workshop.plan.stages[0]
+    other = begin_attempt(workshop.store, stage.kind, stage.fingerprint, workshop.clock)
+    other.write_progress(Progress(attempt=other.id, heartbeat=workshop.clock.now()))
+    workshop.change(suspend=False)
+    workshop.reconcile()
+    assert workshop.status()["stages"][0]["state"] == "following"
+    assert not workshop.jobs()
+    workshop.clock(20)
+    workshop.reconcile()
+    assert len(workshop.jobs()) == 1, "it fell silent"
