@@ -175,7 +175,8 @@ def go_command() -> str:
     Raises:
         NoGo: neither GO nor PATH has one.
     """
-    found = shutil.which(os.environ.get("GO") or "go") or shutil.which("/usr/local/go/bin/go")
+    named = os.environ.get("GO")
+    found = shutil.which(named) if named else shutil.which("go") or shutil.which("/usr/local/go/bin/go")
     if found is None:
         raise NoGo("no Go compiler on PATH (https://go.dev/dl); or set GO, or restore MSM_TOOLS_DIR from a cache")
     return found
@@ -194,7 +195,11 @@ def only_builder(tool: Tool) -> Iterator[None]:
     """Two builds of one tool at a time would compile everything twice: the second waits and finds it done."""
     cache_root().mkdir(parents=True, exist_ok=True)
     with (cache_root() / f".{tool.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"tools: another build of {tool.name} is under way; waiting for it", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
@@ -294,6 +299,9 @@ def main() -> int:
             except NoGo as missing:
                 print(f"tools: {missing}", file=sys.stderr)
                 return NO_GO
+            except subprocess.CalledProcessError as failed:
+                print(f"tools: {tool.name}: {' '.join(map(str, failed.cmd))} failed, see above", file=sys.stderr)
+                return 1
     if build.left:
         print(f"tools: not built, {options.budget:.0f} s are spent: {', '.join(build.left)}", file=sys.stderr)
         return BUDGET_SPENT
