@@ -8,10 +8,6 @@ from msm.errors import TryAgain
 from tests.vllm_server import NotHere, VLLMServer, new_server
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "vllm: asks a real vLLM; minutes, in the lane of `make test-vllm`")
-
-
 @pytest.fixture(scope="session")
 def vllm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VLLMServer]:
     """A server that runs; a test that kills it starts it again."""
