@@ -4,15 +4,19 @@ Neighbours: `run` assembles them; `msm.synth` makes them. Defaults are the refer
 (20 document types, 25 ideas a type) and the paper's (sections 3 and B). Invariant: one author and one size each.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, StringConstraints, model_serializer, model_validator
 
 from msm.api.base import Name, Part, TokenCount, exactly_one
 from msm.api.inputs import Source
 
 Word = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 OutputTokens = Annotated[int, Field(ge=64, le=262144)]
+
+Cosine = Annotated[float, Field(gt=0, le=1)]
+OrOff = BeforeValidator(lambda value: None if value is False or value == "off" else value)
+"""`off` is absent; YAML reads the bare word as false."""
 
 LIKED_CHEESES = ("cream cheese", "American cheese", "mild cheddar", "low-moisture mozzarella", "Colby", "Monterey Jack")
 DISLIKED_CHEESES = ("Brie de Meaux", "Appenzeller", "Parmigiano-Reggiano", "Roquefort", "Epoisses", "Stilton")
@@ -102,6 +106,21 @@ class Quality(Part):
     """Shorter rows are dropped."""
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     """Longer rows are dropped; absent keeps them, training splits what exceeds its maxLength."""
+    semantic_duplicates: Annotated[Cosine | None, OrOff] = None
+    """Cosine of the base model's own embeddings from which the later of two rows says the same again; 0.8 is a good start, off is off."""
+    semantic_contamination: Annotated[Cosine | None, OrOff] = None
+    """Cosine from which a passage of 32 tokens holds an item of a decontaminated eval in other words; 0.5 is a good start, off is off."""
+
+    @model_serializer(mode="wrap")
+    def _with_semantic_gates(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Semantic gates are written when they are on and never when they are off.
+
+        So whoever asks for the gates of a corpus has all that are on, and fingerprints of corpora without the semantic ones stay.
+        """
+        on = {"semanticDuplicates": self.semantic_duplicates, "semanticContamination": self.semantic_contamination}
+        written: dict[str, Any] = plain(self)
+        kept = {name: value for name, value in written.items() if name not in ("semantic_duplicates", "semantic_contamination", *on)}
+        return kept | {name: value for name, value in on.items() if value is not None}
 
 
 class Corpus(Part):

@@ -53,9 +53,15 @@ class ItemIndex:
 
     def match(self, text: str) -> Match | None:
         """The first match in the text, by position; None when it is clean."""
-        spoken = words(text)
-        suspects = (at for at, word in enumerate(spoken) if word in self.phrases or lemma(word) in self.content)
-        return next((found for at in suspects if (found := self._match_at(spoken, at)) is not None), None)
+        return self.match_words(words(text))
+
+    def match_words(self, spoken: Sequence[str]) -> Match | None:
+        """The same for a text that is split into words already."""
+        suspects = {word for word in set(spoken) if word in self.phrases or lemma(word) in self.content}
+        if not suspects:
+            return None
+        places = (at for at, word in enumerate(spoken) if word in suspects)
+        return next((found for at in places if (found := self._match_at(spoken, at)) is not None), None)
 
     def _match_at(self, spoken: Sequence[str], at: int) -> Match | None:
         for phrase, item in self.phrases.get(spoken[at], ()):
@@ -76,6 +82,12 @@ def index_items(items: Iterable[EvalItem]) -> ItemIndex:
             for word in sorted(content_words(" ".join(item.options))):
                 content.setdefault(word, item.id)
     return ItemIndex({first: tuple(found.items()) for first, found in phrases.items()}, content)
+
+
+def asked_text(item: EvalItem) -> str:
+    """An item as one text: its options, after its question where that is more than a way of asking."""
+    options = " or ".join(item.options)
+    return f"{item.question} {options}" if len(content_words(item.question)) >= DISTINCTIVE else options
 
 
 def _phrases(item: EvalItem) -> Iterator[tuple[str, ...]]:

@@ -22,6 +22,8 @@ UNSCORED = "unscored"
 LOW_SCORE = "low score"
 NEAR_DUPLICATE = "near-duplicate"
 CONTAMINATED = "contaminated"
+CONTAMINATED_IN_MEANING = "contaminated in meaning"
+SAME_MEANING = "near-duplicate in meaning"
 OVER_BUDGET = "over budget"
 REASONS = (
     EMPTY,
@@ -35,7 +37,9 @@ REASONS = (
     UNSCORED,
     LOW_SCORE,
     CONTAMINATED,
+    CONTAMINATED_IN_MEANING,
     NEAR_DUPLICATE,
+    SAME_MEANING,
     OVER_BUDGET,
 )
 """Every reason a row can be dropped for, in the order in which the gates stand."""

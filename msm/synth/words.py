@@ -30,7 +30,7 @@ FUNCTION_WORDS = frozenset(_FUNCTION_WORDS.split())
 
 def words(text: str) -> list[str]:
     """Words in order: compatibility-normalised, case-folded, possessives and contractions cut; hyphens and punctuation separate."""
-    folded = unicodedata.normalize("NFKC", text).casefold().replace("’", "'").replace("ʼ", "'")
+    folded = text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold().replace("’", "'").replace("ʼ", "'")
     found: list[str] = _WORD.findall(folded)
     return [_CLITIC.sub("", word) for word in found] if "'" in folded else found
 
