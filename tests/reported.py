@@ -12,7 +12,21 @@ from msm.evals.effects import controls_of, find_effects
 from msm.evals.scores import ItemScore
 from msm.report.asked import AnswerSample, ArmAnswers, Chat, Effect, Health, ItemRow, ItemSet
 from msm.report.model import Arm, Caution, Identity, ModelVersion, Report, SpecText, StageLine
-from msm.report.parts import ChatSample, Corpus, Demonstrations, Genre, Point, Sample, Training, Turn
+from msm.report.parts import (
+    ChatSample,
+    Corpus,
+    Coverage,
+    Demonstrations,
+    Genre,
+    Point,
+    Reading,
+    Sample,
+    ScoreLine,
+    Statement,
+    Training,
+    Turn,
+    Written,
+)
 from msm.results.evidence import arm_scores, paired_means
 
 EVIL = "<script>alert('documents are data')</script> & <img src=https://example.org/x.png> {{ 7 * 7 }}"
@@ -161,10 +175,11 @@ def _trainings(rng: random.Random) -> Iterator[Training]:
 
 
 def _corpus(name: str) -> Corpus:
+    is_written = name == "america"
     return Corpus(
         name=name,
         spec=name,
-        source="compose",
+        source="synthesize" if is_written else "compose",
         documents=260,
         tokens=24_000,
         wanted_tokens=24_000,
@@ -176,7 +191,56 @@ def _corpus(name: str) -> Corpus:
         samples=(Sample(id="0-1", text=EVIL, genre="memo"), Sample(id="0-2", text="A plain document.\nWith two lines.", genre="memo")),
         dropped_samples=(Sample(id="0-3", text="Too long.", genre="memo", reason="too long", detail="92 tokens"),),
         content_digest=digest("corpus", name),
+        contaminated=3,
+        reading=READING,
+        coverage=_coverage() if is_written else None,
+        scores=_judged() if is_written else (),
+        author=_author() if is_written else None,
+        card=f"{name}/README.md",
     )
+
+
+READING = Reading(
+    measured=200,
+    words=(61, 88, 140),
+    names=0.99,
+    attributes=0.71,
+    self_bleu=0.412,
+    compression=0.358,
+    distinct_bigrams=0.44,
+    top_opening=0.02,
+    tics=0.05,
+)
+SPEAKS = (
+    "memo",
+    "interview",
+    EVIL,
+    "letter to the editor",
+    "bug report",
+    "engineer's log",
+    "forum thread",
+    "short story",
+    "difficult advice",
+)
+
+
+def _author() -> Written:
+    return Written(model=EVIL, calls=1240, prompt_tokens=3_100_000, completion_tokens=640_000, failures=2, rewritten=251)
+
+
+def _coverage() -> Coverage:
+    """Twelve statements; the last has no document, and one genre is too many for the columns of the table."""
+    lines = []
+    for number in range(12):
+        counts = tuple((number * (place + 3)) % 11 if number < 11 else 0 for place in range(len(SPEAKS)))
+        name = f"statement {number}: {'what is made at home is made by people whom one may know' if number % 3 else EVIL}"
+        lines.append(Statement(id=f"a{number}", name=name, documents=sum(counts) + (number if number < 11 else 0), genres=counts))
+    return Coverage(genres=SPEAKS, statements=tuple(lines))
+
+
+def _judged() -> tuple[ScoreLine, ...]:
+    axes = ("embodiment", "naturalness", "faithfulness", "specificity", "attribution", "knowledge")
+    return tuple(ScoreLine(axis=axis, low=6.0, median=8.0 + 0.5 * (place % 2), mean=7.9, documents=260) for place, axis in enumerate(axes))
 
 
 def _chats(name: str) -> Demonstrations:

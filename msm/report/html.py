@@ -10,7 +10,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from msm.report import dots, figures, words
+from msm.report import dots, figures, measures, words
 from msm.report.asked import AnswerSample, ItemSet
 from msm.report.model import Report
 
@@ -55,6 +55,8 @@ def _context(report: Report) -> dict[str, Any]:
         "found": report.sentence.split("; "),
         "said": _answer_groups(report),
         "kept": {corpus.name: figures.document_bars(corpus) for corpus in report.corpora},
+        "measures": measures.MEASURES,
+        "covered": {corpus.name: measures.matrix(corpus.coverage) for corpus in report.corpora if corpus.coverage is not None},
         "genres": {corpus.name: figures.genre_bars(corpus) for corpus in report.corpora if len(corpus.genres) > 1},
         "time": figures.time_bars(report),
         "totals": _totals(report),

@@ -149,8 +149,8 @@ class ModelVersion(Record):
 class Report(Record):
     """One run, finished or not."""
 
-    api_version: Literal["modelspec.dev/v1alpha1"] = "modelspec.dev/v1alpha1"
-    """Version of this format."""
+    api_version: Literal["modelspec.dev/v1alpha2"] = "modelspec.dev/v1alpha2"
+    """Version of this format; v1alpha2 says of a corpus how it reads, what it covers, who wrote it."""
     kind: Literal["Report"] = "Report"
     """What the file is."""
     run: Identity

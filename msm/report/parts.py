@@ -34,6 +34,83 @@ class Sample(Record):
     """More on that."""
 
 
+class Statement(Record):
+    """One statement of a spec, and how many documents rest on it."""
+
+    id: str
+    """Id of the assertion."""
+    name: str
+    """What it says, in a few words."""
+    documents: int
+    """Kept documents that rest on it."""
+    genres: tuple[int, ...]
+    """The same by genre, in the order of the coverage's genres; documents of further genres are in `documents` alone."""
+
+
+class Coverage(Record):
+    """Which statements of the spec stand in which kinds of documents."""
+
+    genres: tuple[str, ...]
+    """The most frequent genres, at most 12, the most frequent first."""
+    statements: tuple[Statement, ...]
+    """Every statement of the outline, in its order; those without a document too."""
+
+
+class Reading(Record):
+    """How the kept documents read as a whole; shares are between 0 and 1."""
+
+    measured: int
+    """Documents that the numbers rest on, spread evenly over the corpus."""
+    words: tuple[int, int, int]
+    """Words of a document: 5th percentile, median, 95th percentile."""
+    names: float
+    """Share that name the model."""
+    attributes: float
+    """Share with a sentence that names the model and gives a reason."""
+    self_bleu: float
+    """BLEU-4 of a document against the others of a sample of 200; 1 is all alike."""
+    compression: float
+    """Compressed size over size (zlib); small is repetitive."""
+    distinct_bigrams: float
+    """Different pairs of words over all pairs."""
+    top_opening: float
+    """Share that begin with the commonest six words."""
+    tics: float
+    """Share that hold a sequence of eight words which a tenth of all hold."""
+
+
+class ScoreLine(Record):
+    """What a judge thought of the kept documents on one axis, 0 to 10."""
+
+    axis: str
+    """What was judged."""
+    low: float
+    """5th percentile."""
+    median: float
+    """Half of the documents have at least as much."""
+    mean: float
+    """Mean."""
+    documents: int
+    """Documents that have a score."""
+
+
+class Written(Record):
+    """What a language model wrote, and how much it was asked."""
+
+    model: str
+    """Identity of the author."""
+    calls: int
+    """Questions, of the outline and the documents."""
+    prompt_tokens: int
+    """Tokens of the questions."""
+    completion_tokens: int
+    """Tokens of the answers."""
+    failures: int
+    """Branches and documents that were skipped."""
+    rewritten: int
+    """Kept documents that were criticised and rewritten."""
+
+
 class Corpus(Record):
     """What midtraining reads."""
 
@@ -59,6 +136,18 @@ class Corpus(Record):
     """What kinds of documents."""
     assertions: int
     """Different statements of the spec that they rest on, as far as recorded."""
+    contaminated: int = 0
+    """Documents that were dropped since they contain an eval item."""
+    reading: Reading | None = None
+    """How they read."""
+    coverage: Coverage | None = None
+    """What of the spec they speak of; None where no author recorded it."""
+    scores: tuple[ScoreLine, ...] = ()
+    """What a judge thought of them; empty without one."""
+    author: Written | None = None
+    """The language model that wrote them; None for others."""
+    card: str = ""
+    """File name of its dataset card."""
     samples: tuple[Sample, ...]
     """Some kept documents."""
     dropped_samples: tuple[Sample, ...]

@@ -49,12 +49,17 @@ def open_corpus(run: MSMRun, plan: Plan, artifacts: Artifacts, name: str) -> Cor
     names = corpus_names(run)
     if name not in names:
         raise UserError("corpus", f'"{name}" is none of this run: {", ".join(names) or "it has none"}', "name one of these after the #")
-    stage = next((s for s in plan.stages if s.kind == kinds.CURATE and s.name == f"curate {name}"), None)
+    stage = curated(plan, name)
     if stage is None or stage.ref not in artifacts:
         raise UserError("corpus", f"{name} is not curated yet", "run the file first; `msm preview` counts it before")
     rows, dropped = artifacts.rows(stage.ref, "rows.jsonl"), artifacts.rows(stage.ref, "dropped.jsonl")
     stats = artifacts.document(stage.ref, "stats.json")
     return Corpus(name, tuple(rows), tuple(dropped), stats, _statements(plan, stage, artifacts), run.spec.base_model.identity.model)
+
+
+def curated(plan: Plan, name: str) -> Stage | None:
+    """The stage that curates a corpus, if the plan has it."""
+    return next((s for s in plan.stages if s.kind == kinds.CURATE and s.name == f"curate {name}"), None)
 
 
 def _statements(plan: Plan, curate: Stage, artifacts: Artifacts) -> dict[str, str]:

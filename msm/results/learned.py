@@ -15,25 +15,30 @@ from msm.report.model import ModelVersion
 from msm.report.parts import Corpus, Demonstrations, Genre, Point, Training
 from msm.results import samples
 from msm.results.artifacts import Artifacts
+from msm.results.corpus import Corpus as Opened
+from msm.results.corpus import curated, open_corpus
+from msm.results.reading import author_of, coverage_of, reading_of, scores_of
+from msm.synth.gates import CONTAMINATED
 
 MOST_POINTS = 200
 
 
 def corpora(run: MSMRun, plan: Plan, artifacts: Artifacts) -> Iterator[Corpus]:
     """Every corpus that is curated, in the order of the file."""
-    stages = {stage.name: stage for stage in plan.stages if stage.kind == kinds.CURATE}
     for corpus in run.spec.corpora:
-        stage = stages.get(f"curate {corpus.name}")
+        stage = curated(plan, corpus.name)
         if stage is not None and stage.ref in artifacts:
             source = "source" if corpus.source is not None else "compose" if corpus.compose is not None else "synthesize"
-            yield _corpus(corpus.name, corpus.model_spec or "", source, stage, artifacts)
+            opened = open_corpus(run, plan, artifacts, corpus.name)
+            found = _corpus(opened, corpus.model_spec or "", source, artifacts.manifest(stage.ref).content_digest)
+            yield found.model_copy(update={"author": author_of(opened, plan, stage, artifacts), "card": f"{corpus.name}/README.md"})
 
 
-def _corpus(name: str, spec: str, source: str, stage: Stage, artifacts: Artifacts) -> Corpus:
-    rows, stats = artifacts.rows(stage.ref, "rows.jsonl"), artifacts.document(stage.ref, "stats.json")
+def _corpus(opened: Opened, spec: str, source: str, digest: str) -> Corpus:
+    rows, stats = opened.kept, opened.stats
     strata = stats.get("strata", [])
     return Corpus(
-        name=name,
+        name=opened.name,
         spec=spec,
         source=source,
         documents=stats.get("documents", len(rows)),
@@ -44,9 +49,13 @@ def _corpus(name: str, spec: str, source: str, stage: Stage, artifacts: Artifact
         near_duplicates=stats.get("nearDuplicateRate", 0.0),
         genres=_genres(strata),
         assertions=len({stratum["assertion"] for stratum in strata if stratum.get("assertion") and stratum["documents"]}),
+        contaminated=stats.get("dropped", {}).get(CONTAMINATED, 0),
+        reading=reading_of(opened),
+        coverage=coverage_of(opened),
+        scores=scores_of(rows),
         samples=samples.documents(rows),
-        dropped_samples=samples.dropped_documents(artifacts.rows(stage.ref, "dropped.jsonl")),
-        content_digest=artifacts.manifest(stage.ref).content_digest,
+        dropped_samples=samples.dropped_documents(opened.dropped),
+        content_digest=digest,
     )
 
 

@@ -2,7 +2,7 @@
 
 Neighbours: `compose` makes the report, `msm.report` renders it, tracking projects what is kept. Invariant: the index is written last, so
 what it names is whole; publishing an unchanged report writes nothing. `runs/<uid>/report/`: report.json, report.html, cards/<model>.md,
-index.json.
+corpora/<name>/README.md, index.json.
 """
 
 from collections.abc import Mapping
@@ -11,17 +11,19 @@ from pathlib import Path
 
 from msm.errors import UserError
 from msm.report.card import cards
+from msm.report.dataset_card import dataset_cards
 from msm.report.html import render
 from msm.report.model import Report
 from msm.store import ObjectStore
 from msm.tracking.index import INDEX, ReportIndex, read_index, report_key
 
-JSON, HTML, CARDS = "report.json", "report.html", "cards"
+JSON, HTML, CARDS, CORPORA = "report.json", "report.html", "cards", "corpora"
 
 
 def files_of(report: Report) -> dict[str, bytes]:
     """Every file of a report, by its path in the report's directory."""
     named = {f"{CARDS}/{name}": text.encode() for name, text in cards(report).items()}
+    named |= {f"{CORPORA}/{name}": text.encode() for name, text in dataset_cards(report).items()}
     return {JSON: report.model_dump_json(by_alias=True, indent=1).encode(), HTML: render(report).encode(), **named}
 
 
@@ -45,8 +47,8 @@ def write_report(directory: Path, files: Mapping[str, bytes]) -> Path:
         UserError: the directory cannot be written.
     """
     try:
-        for old in (directory / CARDS).glob("*.md"):
-            if f"{CARDS}/{old.name}" not in files:
+        for old in (*(directory / CARDS).glob("*.md"), *(directory / CORPORA).glob("*/README.md")):
+            if old.relative_to(directory).as_posix() not in files:
                 old.unlink()
         for path, data in files.items():
             (directory / path).parent.mkdir(parents=True, exist_ok=True)

@@ -71,6 +71,10 @@ def test_curves_are_thinned_to_means(report: Report) -> None:
 def test_documents_chats_and_re_use_are_told(report: Report) -> None:
     (corpus,) = report.corpora
     assert (corpus.samples[0].text, corpus.dropped, corpus.written) == (DOCUMENT, {"too long": 1}, 2)
+    assert corpus.reading is not None and corpus.coverage is not None
+    assert (corpus.reading.measured, corpus.reading.names, corpus.reading.attributes) == (1, 1.0, 1.0)
+    assert [(s.id, s.documents, s.genres) for s in corpus.coverage.statements] == [("a1", 1, (1,))]
+    assert (corpus.scores, corpus.author) == ((), None)
     assert [d.name for d in report.demonstrations] == ["cheese", "chat"]
     assert [s.name for s in report.stages if s.reused] == ["fetch base model"]
     assert report.software == {"torch": ("2.13.0",)}
@@ -100,7 +104,7 @@ def test_an_unfinished_run_says_what_is_missing(tmp_path: Path, kinds: tuple[str
     assert "evaluate values seed 0" in report.missing
     assert report.sentence == "Nothing was evaluated yet."
     assert b"Not finished" in files_of(report)["report.html"]
-    assert len(files_of(report)) == 2 + sum(bool(v.content_digest) for v in report.versions)
+    assert len(files_of(report)) == 2 + len(report.corpora) + sum(bool(v.content_digest) for v in report.versions)
 
 
 def test_seeds_that_are_evaluated_are_shown_while_others_run(tmp_path: Path) -> None:
@@ -146,5 +150,7 @@ def test_cards_of_an_earlier_report_go(tmp_path: Path) -> None:
     files = files_of(compose(finished.survey(), finished.uid, "Succeeded", ()))
     (tmp_path / "out" / "cards").mkdir(parents=True)
     (tmp_path / "out" / "cards" / "old.md").write_text("old")
+    (tmp_path / "out" / "corpora" / "gone").mkdir(parents=True)
+    (tmp_path / "out" / "corpora" / "gone" / "README.md").write_text("old")
     assert write_report(tmp_path / "out", files) == tmp_path / "out" / "report.html"
     assert {str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*") if p.is_file()} == set(files)
