@@ -65,11 +65,12 @@ def run(context: Context) -> Result:
 
     parts = list(judged(rows, opening, processes_for(len(rows)), look))
     found = decide(rows, parts, settings, context.stage.name)
-    _write(context.out, rows, found)
+    write_curated(context.out, rows, found)
     return Result({"documents": found.stats["documents"], "tokens": found.stats["tokens"], "dropped": len(found.drops)})
 
 
-def _write(out: Path, rows: RowFile, found: Decided) -> None:
+def write_curated(out: Path, rows: RowFile, found: Decided) -> None:
+    """The three files of the artifact."""
     kept = [number for number in range(len(rows)) if number not in found.drops]
     with (out / "rows.jsonl").open("wb") as file:
         file.writelines(rows.lines(kept))

@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from msm.llm.ask import Request, Sampling
 from msm.llm.client import open_openai
 from msm.llm.connection import Connection
-from tests.bench import bench_faults, bench_vllm
+from tests.bench import bench_clean, bench_faults, bench_vllm
 from tests.llm_server import MODEL, connection_to
 
 GOAL_BARE, GOAL_CORES, GOAL_MIB = 0.8, 1.0, 500
@@ -40,7 +40,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--flight", type=int, default=1000, help="requests in flight in the second part")
     parser.add_argument("--seconds", type=float, default=5.0, help="how long the server takes in the second part")
     parser.add_argument("--part", action="append", choices=PARTS, help="only this part; may be given again; all without it")
-    for part in (bench_faults, bench_vllm):
+    for part in (bench_faults, bench_vllm, bench_clean):
         part.add_arguments(parser)
     return parser.parse_args()
 
@@ -155,6 +155,7 @@ def client_figures(arguments: argparse.Namespace) -> dict[str, float | None]:
 PARTS: dict[str, Callable[[argparse.Namespace], dict[str, float | None]]] = {
     "client": client_figures,
     "faults": bench_faults.figures,
+    "clean": bench_clean.figures,
     "vllm": bench_vllm.figures,
 }
 
