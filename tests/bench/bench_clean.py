@@ -134,15 +134,15 @@ def clean(count: int, directory: Path) -> Mapping[str, float]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--documents", type=int, default=WHOLE, help="documents to clean")
+    parser.add_argument("--rows", type=int, default=WHOLE, help="documents to clean")
 
 
 def figures(arguments: argparse.Namespace) -> dict[str, float | None]:
     """`clean_100k_s`, null when fewer documents were cleaned, and `clean_mib`."""
     with tempfile.TemporaryDirectory() as directory:
-        found = clean(arguments.documents, Path(directory))
+        found = clean(arguments.rows, Path(directory))
     print(f"goals for {WHOLE} documents on 2 cores: {GOAL_SECONDS} s, {GOAL_MIB} MiB")
-    return {"clean_100k_s": round(found["seconds"], 1) if arguments.documents == WHOLE else None, "clean_mib": round(found["mib"])}
+    return {"clean_100k_s": round(found["seconds"], 1) if arguments.rows == WHOLE else None, "clean_mib": round(found["mib"])}
 
 
 def _cpu() -> float:
