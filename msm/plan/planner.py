@@ -158,7 +158,10 @@ class _Builder:
         return self.add(f"write {corpus.name}", kinds.WRITE, {**params, "spec": spec["spec"]}, inputs, reached, [blob])
 
     def _model(self, endpoint: str, field: str) -> Json:
-        """Identity of the model behind an endpoint."""
+        """Identity of the model behind an endpoint; one that is to be served counts where the executor has resolved its weights."""
+        served = self.resolution.inputs.get(f"endpoints.{endpoint}")
+        if served is not None:
+            return {"identity": served.identity}
         return synthesis.identity(next(e for e in self.spec.endpoints if e.name == endpoint), field)
 
     def chats(self, demonstration: Demonstration) -> StageRef:

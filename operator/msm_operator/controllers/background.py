@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from msm.errors import TryAgain
 from msm_operator.runtime.seams import Key
 
 T = TypeVar("T")
@@ -23,11 +24,22 @@ class Background:
     wake: Callable[[Key], None]
     quick: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(QUICK_THREADS, "store"))
     slow: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(SLOW_THREADS, "slow"))
+    patience: float = 20.0
+    """Seconds that a pass waits for an answer."""
     _running: dict[tuple[Key, str], "Future[Any]"] = field(default_factory=dict)
 
     async def ask(self, question: Callable[[], T]) -> T:
-        """The answer to a short question; raises what it raises."""
-        return await asyncio.get_running_loop().run_in_executor(self.quick, question)
+        """The answer to a short question; raises what it raises.
+
+        Raises:
+            TryAgain: there is none in time. Its thread goes on until its own limits end it.
+        """
+        asked = asyncio.get_running_loop().run_in_executor(self.quick, question)
+        try:
+            async with asyncio.timeout(self.patience):
+                return await asked
+        except TimeoutError as error:
+            raise TryAgain(f"the store gives no answer in {self.patience:.0f} s") from error
 
     def pick_up(self, key: Key, name: str, work: Callable[[], T]) -> tuple[T] | None:
         """The result of long work, once; None while it goes on, which this call begins where it has not begun. Raises what it raised."""

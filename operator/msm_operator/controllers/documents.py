@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -47,29 +46,31 @@ class Stores:
         """The store of a configuration.
 
         Raises:
-            TryAgain: it does not answer, or did not a moment ago; UserError: it refuses.
+            TryAgain: it does not answer; UserError: it refuses.
         """
         with self._lock:
-            failed, store = self._failed.get(config.uri), self._opened.get(config)
-        if failed is not None and self.clock.monotonic() - failed[0] < RETRY_SECONDS:
-            raise TryAgain(failed[1])
+            store = self._opened.get(config)
         if store is None:
-            store = self.guarded(config, lambda: self.opener(config))
+            store = self.opener(config)
             with self._lock:
                 self._opened[config] = store
         return store
 
-    def guarded(self, config: StoreConfig, ask: Callable[[], Any]) -> Any:
-        """What asking a store answers; remembers a silence. Raises what asking raises."""
-        try:
-            found = ask()
-        except TryAgain as error:
-            with self._lock:
-                self._failed[config.uri] = (self.clock.monotonic(), str(error))
-            raise
+    def check(self, config: StoreConfig) -> None:
+        """Nothing, unless a store gave no answer a moment ago.
+
+        Raises:
+            TryAgain: it did not; by the words of that time.
+        """
         with self._lock:
-            self._failed.pop(config.uri, None)
-        return found
+            failed = self._failed.get(config.uri)
+        if failed is not None and self.clock.monotonic() - failed[0] < RETRY_SECONDS:
+            raise TryAgain(failed[1])
+
+    def silent(self, config: StoreConfig, message: str) -> None:
+        """Note that a store gave no answer."""
+        with self._lock:
+            self._failed[config.uri] = (self.clock.monotonic(), message)
 
 
 class ClusterRecord(Record):

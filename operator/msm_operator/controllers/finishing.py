@@ -127,7 +127,7 @@ async def finalize(obj: Mapping[str, Any], rooms: Rooms, config_of_run: Callable
     id_ = run_id(obj["metadata"]["name"], obj["metadata"]["uid"])
     try:
         config = await config_of_run(parse(obj))
-        await rooms.background.ask(lambda: rooms.stores.guarded(config, lambda: drop(rooms.stores.open(config), id_)))
+        await rooms.background.ask(lambda: drop(rooms.stores.open(config), id_))
     except NotLeading:
         raise
     except MSMError as error:

@@ -8,11 +8,11 @@ condition.
 
 import logging
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from msm.api import MSMRun
 from msm.errors import IntegrityError, MSMError, TryAgain, UserError
@@ -38,6 +38,7 @@ from msm_operator.status.model import Status
 from msm_operator.status.reasons import ConditionType, Reason
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 AGAIN = timedelta(seconds=10)
 LATER = timedelta(seconds=60)
 QUIETLY = timedelta(seconds=2)
@@ -104,7 +105,7 @@ class MSMRunReconciler:
         if not is_idle(observed, memory, rooms.clock):
             made = moment(obj["metadata"].get("creationTimestamp")) or now
             asking = partial(look, observed, memory, documents.store, made, rooms.clock)
-            observed = await rooms.background.ask(lambda: rooms.stores.guarded(documents.config, asking))
+            observed = await self._ask(documents.config, asking)
         decision = await act(obj, documents, observed, decide(observed, now), rooms, now)
         return self._said(obj, documents, observed, decision, now)
 
@@ -166,10 +167,10 @@ class MSMRunReconciler:
 
     async def _frozen(self, obj: Mapping[str, Any], run: MSMRun | None = None) -> Documents:
         """The documents of a run that was accepted before."""
-        rooms, metadata = self.rooms, obj["metadata"]
+        metadata = obj["metadata"]
         config = await self._config(obj, run or parse(obj))
         id_ = run_id(metadata["name"], metadata["uid"])
-        found = await rooms.background.ask(lambda: load(rooms.stores.open(config), config, id_))
+        found = await self._ask(config, lambda: load(self.rooms.stores.open(config), config, id_))
         if found is None:
             raise IntegrityError(f"runs/{id_}/plan.json is gone; the run was accepted with it and cannot go on without")
         return found
@@ -178,7 +179,7 @@ class MSMRunReconciler:
         """Accept a run, in a thread; None until that is done."""
         rooms = self.rooms
         config = await self._config(obj, run)
-        store = await rooms.background.ask(lambda: rooms.stores.open(config))
+        store = await self._ask(config, lambda: rooms.stores.open(config))
         asked = Asked(run, obj["metadata"]["namespace"], obj["metadata"]["uid"], await self._texts(obj, run))
         work = partial(accept, asked, config, store, rooms.clients, rooms.installation)
         done = rooms.background.pick_up(_key(obj), "accept", work)
@@ -186,6 +187,20 @@ class MSMRunReconciler:
             return None
         await finishing.guard(obj, run, rooms)
         return done[0]
+
+    async def _ask(self, config: StoreConfig, question: Callable[[], T]) -> T:
+        """What a store answers; one that is silent is left alone for a while, by all runs.
+
+        Raises:
+            TryAgain: it does not answer, or did not a moment ago.
+        """
+        stores = self.rooms.stores
+        stores.check(config)
+        try:
+            return await self.rooms.background.ask(question)
+        except TryAgain as error:
+            stores.silent(config, str(error))
+            raise
 
     async def _config(self, obj: Mapping[str, Any], run: MSMRun) -> StoreConfig:
         """Where the run's artifacts lie."""

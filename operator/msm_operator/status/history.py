@@ -14,7 +14,7 @@ from msm.plan.decide import STANDSTILL, Attempt, Ending
 from msm_operator.status.conditions import moment, shortened, stamp
 from msm_operator.status.reasons import Reason
 
-MESSAGE_LIMIT = 300
+MESSAGE_LIMIT = 240
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +100,8 @@ class History:
 EMPTY = History()
 
 
-def to_row(history: History) -> dict[str, Any]:
-    """The fields of a status row that keep a history; zeros are left out."""
+def to_row(history: History, room: int = MESSAGE_LIMIT) -> dict[str, Any]:
+    """The fields of a status row that keep a history, its message in `room` characters; zeros are left out."""
     last = history.last
     counts = {
         "attempts": max(history.attempts, history.active),
@@ -116,7 +116,8 @@ def to_row(history: History) -> dict[str, Any]:
     if history.started is not None:
         row["startTime"] = stamp(history.started)
     if last is not None:
-        row["last"] = {"ending": last.ending.value, "reason": last.reason.value, "message": last.message, "time": stamp(last.when)}
+        said = {"message": shortened(last.message, room)} if room and last.message else {}
+        row["last"] = {"ending": last.ending.value, "reason": last.reason.value, **said, "time": stamp(last.when)}
     return row
 
 

@@ -4,6 +4,7 @@ Pure. Neighbours: the controller fills it, `changes` says whether it is worth a 
 something to say have a row, all others are counts, so that 500 stages stay below 256 KB. Units: percent, seconds.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,7 +15,10 @@ from msm_operator.status.conditions import Wanted, conditions, shortened, stamp
 from msm_operator.status.history import History, from_row, to_row
 from msm_operator.status.reasons import Reason
 
-ROW_MESSAGE = 240
+ROOM = 200_000
+"""Bytes of all rows together; the API server keeps an object of 1.5 MB, but nobody reads one."""
+MESSAGE_LEVELS = (240, 120, 60, 30, 0)
+"""Characters of a row's messages, by how many rows there are to fit."""
 FINGERPRINT = 16
 """Characters of a fingerprint that a row and a label carry; a plan has at most 500 stages."""
 
@@ -33,18 +37,27 @@ class Row:
     percentage: float | None = None
     next_retry: datetime | None = None
 
-    def to_dict(self) -> dict[str, Any]:
-        """As it stands in the status."""
+    def to_dict(self, room: int = MESSAGE_LEVELS[0]) -> dict[str, Any]:
+        """As it stands in the status, with messages of at most `room` characters."""
         row: dict[str, Any] = {"name": self.name, "kind": self.kind, "fingerprint": self.fingerprint[:FINGERPRINT], "state": self.state}
         if self.reason is not None:
             row["reason"] = self.reason.value
-        if self.message:
-            row["message"] = shortened(self.message, ROW_MESSAGE)
+        if self.message and room:
+            row["message"] = shortened(self.message, room)
         if self.percentage is not None:
             row["percentage"] = int(self.percentage)
         if self.next_retry is not None:
             row["nextRetry"] = stamp(self.next_retry)
-        return row | to_row(self.history)
+        return row | to_row(self.history, room)
+
+
+def fitted(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """All rows, with messages as long as there is room for."""
+    for room in MESSAGE_LEVELS:
+        found = [row.to_dict(room) for row in rows]
+        if sum(len(json.dumps(row, separators=(",", ":"))) for row in found) <= ROOM:
+            break
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +108,7 @@ class Status:
         if self.stage:
             status["stage"] = self.stage
         if self.rows:
-            status["stages"] = [row.to_dict() for row in self.rows]
+            status["stages"] = fitted(self.rows)
         if self.results is not None:
             status["results"] = dict(self.results)
         status["conditions"] = conditions(self.conditions, before.get("conditions", ()), self.generation, now)

@@ -44,8 +44,6 @@ class Reason(StrEnum):
     """The spec has a mistake; the message names the field."""
     LOCAL_INPUT = "LocalInput"
     """The spec names a file of somebody's laptop."""
-    PLAN_MISSING = "PlanMissing"
-    """The frozen plan is gone from the store, or is another one than was accepted."""
     # progress
     STAGES_RUNNING = "StagesRunning"
     """At least one stage is at work."""
