@@ -4,6 +4,7 @@ Neighbours: tests of this directory. `small` has what a run must have, `full` so
 """
 
 import copy
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,8 @@ from msm.api.crd import DEFINITIONS
 from tests.cluster.control_plane import Api, Reply, crds
 
 Object = dict[str, Any]
+DESCRIPTION = "/openapi/v3/apis/modelspec.dev/v1alpha1"
+DESCRIBED_SECONDS = 120.0
 API_VERSION = "modelspec.dev/v1alpha1"
 CHEESES = {"compose": {"samples": 24}}
 FULL: Object = {
@@ -102,5 +105,9 @@ def try_create(api: Api, one: Object, **query: str) -> Reply:
 
 
 def install_definitions(api: Api) -> None:
-    """Install both definitions."""
+    """Install both definitions, and wait until the API server also describes them, which is what `kubectl explain` and strict validation read."""
     crds.install(api, [definition.to_dict() for definition in DEFINITIONS])
+    deadline = time.monotonic() + DESCRIBED_SECONDS
+    while not all(definition.kind in str(api.request("GET", DESCRIPTION).body) for definition in DEFINITIONS):
+        assert time.monotonic() < deadline, "the API server does not describe its definitions"
+        time.sleep(0.2)

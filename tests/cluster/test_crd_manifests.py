@@ -200,9 +200,8 @@ def test_a_user_cannot_write_the_status_with_the_spec(definitions: ControlPlane,
 
 
 def test_five_hundred_stages_fit_into_a_status(definitions: ControlPlane, api: Api, namespace: str) -> None:
-    row = STATUS["stages"][0] | {"message": "m" * 240, "startTime": "2026-01-01T00:00:00Z", "tryAgains": 3, "step": 9}
-    row["last"] = row["last"] | {"message": "m" * 60}
+    row = STATUS["stages"][0] | {"message": "m" * 60, "startTime": "2026-01-01T00:00:00Z", "tryAgains": 3, "step": 9}
     status = STATUS | {"stages": [row | {"fingerprint": f"{number:016x}"} for number in range(500)]}
     stored = with_status(api, full("run", namespace), status)
     assert len(stored["status"]["stages"]) == 500
-    assert len(json.dumps(stored)) < 256 * 1024
+    assert len(json.dumps(stored, separators=(",", ":"))) < 256 * 1024

@@ -8,6 +8,7 @@ import json
 import os
 import ssl
 import subprocess
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +22,11 @@ from tests.cluster.control_plane.binaries import program
 Object = dict[str, Any]
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
+DISCOVERED_SECONDS = 30.0
 
 
 class Refused(Exception):
-    """kubectl exited with an error; the text is what it printed."""
+    """kubectl exited with an error, or the API server did not take an object; the text is what was said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ class Api:
         self.server: str = config["clusters"][0]["cluster"]["server"]
         self._user: Mapping[str, str] = config["users"][0]["user"]
         authority = base64.b64decode(config["clusters"][0]["cluster"]["certificate-authority-data"]).decode()
+        self._kinds: dict[tuple[str, str], _Kind] = {}
         self._http = urllib3.PoolManager(ssl_context=self._context(authority), maxsize=16, retries=False)
 
     def request(self, method: str, path: str, body: Object | None = None, *, content: str = "application/json", **query: str) -> Reply:
@@ -89,8 +92,33 @@ class Api:
         return found
 
     def put(self, *objects: Object) -> None:
-        """Make objects be as given, by server-side apply: client-side apply cannot hold large definitions."""
-        self.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=json.dumps(_list(objects)))
+        """Make objects be as given, by server-side apply, one after the other; kinds that were installed a moment ago are waited for.
+
+        Raises:
+            Refused: the API server did not take one.
+        """
+        for one in objects:
+            reply = self.apply(self.path(one), one)
+            if reply.status not in (200, 201):
+                raise Refused(f"{one['kind']} {one['metadata']['name']}: {reply.status} {reply.message}")
+
+    def path(self, one: Object) -> str:
+        """Where an object is, by what the API server says of its kind."""
+        version, kind, metadata = str(one["apiVersion"]), str(one["kind"]), one["metadata"]
+        found = self._kinds.get((version, kind)) or self._discover(version, kind)
+        namespace = f"namespaces/{metadata.get('namespace', 'default')}/" if found.namespaced else ""
+        return f"{_root(version)}/{namespace}{found.plural}/{metadata['name']}"
+
+    def _discover(self, version: str, kind: str) -> "_Kind":
+        deadline = time.monotonic() + DISCOVERED_SECONDS
+        while time.monotonic() < deadline:
+            for one in self.request("GET", _root(version)).body.get("resources", ()):
+                if "/" not in one["name"]:
+                    self._kinds[version, one["kind"]] = _Kind(one["name"], one["namespaced"])
+            if (version, kind) in self._kinds:
+                return self._kinds[version, kind]
+            time.sleep(0.1)
+        raise Refused(f"the API server knows no {kind} of {version}")
 
     def _context(self, authority: str) -> ssl.SSLContext:
         context = ssl.create_default_context(cadata=authority)
@@ -99,5 +127,13 @@ class Api:
         return context
 
 
-def _list(objects: tuple[Object, ...]) -> Object:
-    return {"apiVersion": "v1", "kind": "List", "items": list(objects)}
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """How the API server addresses a kind."""
+
+    plural: str
+    namespaced: bool
+
+
+def _root(version: str) -> str:
+    return f"/apis/{version}" if "/" in version else f"/api/{version}"
