@@ -89,14 +89,18 @@ def error_of_status(told: Mapping[str, Any], what: str, *, status: int = 0, retr
     causes = tuple(Cause(str(c.get("field", "")), str(c.get("message", "")), str(c.get("reason", ""))) for c in details.get("causes") or ())
     wait = retry_after if retry_after is not None else _seconds(details.get("retryAfterSeconds"))
     message = f"{what}: {code} {why or 'without a reason'}: {str(told.get('message') or '')[:2000]}"
-    return _kind(code, why, causes)(message, status=code, why=why, causes=causes, retry_after=wait)
+    return _kind(code, why, causes, str(told.get("message") or ""))(message, status=code, why=why, causes=causes, retry_after=wait)
 
 
-def _kind(code: int, why: str, causes: tuple[Cause, ...]) -> type[ApiError]:
+def _kind(code: int, why: str, causes: tuple[Cause, ...], message: str) -> type[ApiError]:
     if why in ("Expired", "Gone") or any(cause.reason == "ResourceVersionTooLarge" for cause in causes):
         return Gone
     if why == "AlreadyExists":
         return AlreadyExists
+    if code == 500 and "failed to create typed patch object" in message:
+        return Invalid  # how a field that no built-in kind has is refused in a server-side apply (1.36)
+    if code == 422 and {cause.field for cause in causes} == {"metadata.uid"}:
+        return Conflict  # how an apply is refused whose uid is not the object's
     return _BY_STATUS.get(code, Unavailable if code >= 500 else Invalid)
 
 

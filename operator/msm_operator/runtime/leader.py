@@ -35,13 +35,18 @@ class LeaseTiming:
     renew_deadline: float = 10.0
     """How long a holder may write after its last renewal."""
     retry: float = 2.0
-    """Between renewals, and the time limit of one."""
+    """Between renewals."""
     look: float = 1.0
     """Between looks of a replica that waits; a lease that was given back is taken after at most this."""
 
     def __post_init__(self) -> None:
         if not self.duration > self.renew_deadline > self.retry > 0:
             raise ValueError(f"a lease needs duration > renew_deadline > retry > 0, not {self}")
+
+    @property
+    def patience(self) -> float:
+        """How long one attempt may take: so long that a busy server's TLS handshake fits, so short that there is a second one."""
+        return self.renew_deadline / 2
 
 
 class Fence:
@@ -147,7 +152,7 @@ class Elector:
         if self._seen is None or self._seen.holder != self.identity:
             return
         with contextlib.suppress(ApiError, TimeoutError):
-            async with asyncio.timeout(self.timing.retry):
+            async with asyncio.timeout(self.timing.patience):
                 lease = await self._api.get(LEASES, self._lease)
                 if self._look(lease).holder == self.identity:
                     self._look(await self._write(lease, holder="", lasts=1))
@@ -162,10 +167,10 @@ class Elector:
         log.error("%s lost the lease", self.identity)
 
     async def _attempt(self) -> bool:
-        """Take or renew the lease, in at most `retry` seconds; whether it is ours. The fence is opened here and nowhere else."""
-        begin = asyncio.get_running_loop().time()
+        """Take or renew the lease; whether it is ours. The fence is opened here and nowhere else."""
+        begin, left = asyncio.get_running_loop().time(), self.fence.remaining()
         try:
-            async with asyncio.timeout(self.timing.retry):
+            async with asyncio.timeout(min(self.timing.patience, left or self.timing.patience)):
                 ours = await self._take_or_renew()
         except Conflict:
             return False

@@ -392,7 +392,7 @@ async def client(faulty: FaultyApiServer, metrics: Metrics | None = None, **limi
         await connection.close()
 
 
-async def until(condition: Any, seconds: float = 5.0) -> None:
+async def until(condition: Any, seconds: float = 30.0) -> None:
     """Return when `condition()` is true; fails after `seconds`."""
     async with asyncio.timeout(seconds):
         while not condition():

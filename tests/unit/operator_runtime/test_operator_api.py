@@ -126,6 +126,11 @@ REFUSALS = {
         errors.Gone,
     ),
     "an invalid field": (Answer(422, "Invalid"), errors.Invalid),
+    "a field that a built-in kind does not have": (
+        Answer(500, "", "failed to create typed patch object (…): field not declared"),
+        errors.Invalid,
+    ),
+    "a uid that is another's": (Answer(422, "Invalid", causes=(("metadata.uid", "immutable", "x"),) * 2), errors.Conflict),
     "a body that is too large": (Answer(413, "RequestEntityTooLarge"), errors.Invalid),
     "a server that is too busy": (Answer(429, "TooManyRequests"), errors.TooManyRequests),
     "a server in trouble": (Answer(500, "InternalError"), errors.Unavailable),

@@ -230,5 +230,5 @@ class QueueMachine(RuleBasedStateMachine):
                 self.owed.add(key)
 
 
-QueueMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+QueueMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
 TestAnyInterleaving = QueueMachine.TestCase

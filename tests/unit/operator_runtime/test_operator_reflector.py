@@ -46,9 +46,11 @@ class Following:
 
 
 @asynccontextmanager
-async def following(server: FaultyApiServer, chosen: Selection | None = None, silence_s: float = 5.0, **more: Any) -> Any:
+async def following(
+    server: FaultyApiServer, chosen: Selection | None = None, silence_s: float = 30.0, request_s: float = 30.0, **more: Any
+) -> Any:
     metrics = Metrics()
-    async with client(server, metrics, request_s=0.3, silence_s=silence_s) as api:
+    async with client(server, metrics, request_s=request_s, silence_s=silence_s) as api:
         reflector = Reflector(api, chosen or Selection(PODS), Store(), metrics, patience=QUICK, rng=random.Random(0), **more)
         seen = Following(server, reflector, metrics)
         running = asyncio.create_task(reflector.run())
@@ -102,7 +104,6 @@ def busy(server: FaultyApiServer) -> None:
 TROUBLES: dict[str, Callable[[FaultyApiServer], None]] = {
     "the first list is refused with 500": lambda server: server.fail(Answer(500), times=3),
     "the first list is told to wait": lambda server: server.fail(Answer(429, retry_after="0")),
-    "the first list hangs": lambda server: server.fail(Hang()),
     "the first list's connection breaks": lambda server: server.fail(Drop(), times=2),
     "a list is forbidden for a while": lambda server: server.fail(Answer(403), times=2),
     "a proxy answers a list": lambda server: server.fail(Answer(502, html=True)),
@@ -137,6 +138,14 @@ def test_nothing_is_missed_when(trouble: Callable[[FaultyApiServer], None]) -> N
         await seen.ends_equal()
 
     follow(work, before)
+
+
+def test_a_list_that_hangs_is_given_up() -> None:
+    async def work(server: FaultyApiServer, seen: Following) -> None:
+        await seen.ends_equal()
+        assert seen.lists() >= 2
+
+    follow(work, lambda server: server.fail(Hang()), request_s=0.5)
 
 
 def test_a_list_whose_pages_expire_again_and_again_is_asked_for_at_once() -> None:
