@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from msm.cli.result_tables import result_tables, results_document
 from msm.cli.screen import Screen
+from msm.cli.view import RunView, show_view
 from msm.cli.words import clean, duration
 from msm.clock import Clock
 from msm.errors import TryAgain, UserError
@@ -20,6 +21,7 @@ from msm.local.status import Phase, RunStatus, StageStatus
 
 if TYPE_CHECKING:
     from msm.local.workspace import Workspace
+    from msm.results.rows import Results
     from msm.store.objects import ObjectStore
 
 SILENT = timedelta(seconds=60)
@@ -35,12 +37,7 @@ def show_status(target: str, screen: Screen, environ: Mapping[str, str], directo
     if screen.as_json:
         screen.document(status_document(status, clock.now()))
         return
-    from msm.cli.tables import stage_table
-
-    screen.say(headline(status, clock.now()))
-    screen.show(stage_table(status.stages))
-    for stage in (s for s in status.stages if s.message):
-        screen.say(f"{clean(stage.name)}: {stage.state.value}: {clean(stage.message)}")
+    show_view(local_view(status, clock.now()), screen)
 
 
 def status_document(status: RunStatus, now: datetime) -> dict[str, Any]:
@@ -54,14 +51,21 @@ def is_at_work(status: RunStatus, now: datetime) -> bool:
     return status.phase is Phase.RUNNING and abs(now - status.updated) < SILENT
 
 
-def headline(status: RunStatus, now: datetime) -> str:
-    """Name, phase, progress, and when it was last heard of."""
-    parts = [clean(status.uid), status.phase.value, f"{status.percentage:.0f}%", f"{status.done} of {len(status.stages)} stages done"]
-    if is_at_work(status, now):
-        parts.append(f"ETA {duration(remaining_seconds(status))}")
-    elif status.phase is Phase.RUNNING:
-        parts.append(f"nobody is at work on it since {status.updated:%Y-%m-%d %H:%M} UTC; `msm run` continues")
-    return "  ".join(parts)
+def local_view(status: RunStatus, now: datetime) -> RunView:
+    """What is shown of a run of this machine; when it was last heard of, if nobody is at work on it."""
+    at_work = is_at_work(status, now)
+    silent = status.phase is Phase.RUNNING and not at_work
+    return RunView(
+        title=status.uid,
+        phase=status.phase.value,
+        percentage=status.percentage,
+        done=status.done,
+        total=len(status.stages),
+        stages=status.stages,
+        remaining=remaining_seconds(status),
+        is_at_work=at_work,
+        standstill=f"nobody is at work on it since {status.updated:%Y-%m-%d %H:%M} UTC; `msm run` continues" if silent else "",
+    )
 
 
 def list_statuses(store: "ObjectStore | None", screen: Screen, clock: Clock) -> None:
@@ -116,6 +120,11 @@ def show_results(target: str, screen: Screen, environ: Mapping[str, str], direct
         if status is not None and is_at_work(status, clock.now()):
             raise TryAgain(f"{uid} has no results yet: it is {status.percentage:.0f}% done, ETA {duration(remaining_seconds(status))}")
         raise UserError("run", f"{uid} has no results in {store.uri}", f"`msm run {target}` makes them")
+    print_results(results, screen)
+
+
+def print_results(results: "Results", screen: Screen) -> None:
+    """Tables, or the JSON document."""
     if screen.as_json:
         screen.document(results_document(results))
     else:
@@ -136,7 +145,11 @@ def show_logs(target: str, stage: str | None, screen: Screen, environ: Mapping[s
     store, uid, workspace, _ = find_run(target, environ, directory)
     status = load_status(store, uid)
     stages = matching(status.stages if status is not None else (), stage)
-    logs = [log for wanted in stages for log in stage_logs(store, uid, workspace, wanted)]
+    print_logs(uid, [log for wanted in stages for log in stage_logs(store, uid, workspace, wanted)], screen)
+
+
+def print_logs(uid: str, logs: Sequence[Log], screen: Screen) -> None:
+    """Logs one below the other, or as JSON."""
     if screen.as_json:
         screen.document({"run": uid, "logs": [{"stage": log.stage, "attempt": log.attempt, "text": log.text} for log in logs]})
         return
@@ -165,12 +178,20 @@ def matching(stages: Sequence[StageStatus], wanted: str | None) -> Sequence[Stag
 
 def stage_logs(store: "ObjectStore", uid: str, workspace: "Workspace", stage: StageStatus) -> Iterator[Log]:
     """What attempts at a stage wrote: kept beside its artifact, kept with the run where they failed, and being written now."""
-    short = f"{stage.kind}-{stage.fingerprint[:12]}"
-    for prefix, ending in ((f"{stage.kind}/{stage.fingerprint}/attempts/", "/log.txt"), (f"runs/{uid}/logs/{short}", ".log")):
+    yield from kept_logs(store, uid, stage)
+    for path in sorted(workspace.scratch.glob(f"{_short(stage)}-*/logs/**/stderr.log")):
+        yield Log(stage.name, "now running", path.read_text(encoding="utf-8", errors="replace"))
+
+
+def _short(stage: StageStatus) -> str:
+    return f"{stage.kind}-{stage.fingerprint[:12]}"
+
+
+def kept_logs(store: "ObjectStore", uid: str, stage: StageStatus) -> Iterator[Log]:
+    """What a store keeps of attempts at a stage."""
+    for prefix, ending in ((f"{stage.kind}/{stage.fingerprint}/attempts/", "/log.txt"), (f"runs/{uid}/logs/{_short(stage)}", ".log")):
         for key in sorted(info.key for info in store.list(prefix) if info.key.endswith(ending)):
             yield Log(stage.name, _attempt_name(key), store.get(key).decode("utf-8", "replace"))
-    for path in sorted(workspace.scratch.glob(f"{short}-*/logs/**/stderr.log")):
-        yield Log(stage.name, "now running", path.read_text(encoding="utf-8", errors="replace"))
 
 
 def _attempt_name(key: str) -> str:

@@ -11,7 +11,9 @@ from typing import Annotated, Literal
 
 import typer
 
+from msm.cli import cluster_commands
 from msm.cli.boundary import Command
+from msm.cli.cluster_options import PLUGIN, Context, Kubeconfig, Namespace, elsewhere, program, remote
 
 HELP = "Model Spec Midtraining: one MSMRun file, from a spec to registered, evaluated checkpoints."
 EPILOG = "Exit codes: 0 done, 1 failed, 2 your mistake, 75 try again, 130 stopped by Ctrl-C, 143 stopped by SIGTERM."
@@ -111,10 +113,21 @@ def status(
     target: Annotated[
         str | None, typer.Argument(metavar="TARGET", help="A run file, a run's uid, or its name; none lists all runs.")
     ] = None,
+    watched: Annotated[
+        bool, typer.Option("--watch", "-w", help="Cluster: look again until the run is over; Ctrl-C ends the looking.")
+    ] = False,
     store: Store = None,
+    context: Context = None,
+    namespace: Namespace = None,
+    kubeconfig: Kubeconfig = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show how far a run is, or list the runs of a store."""
+    """Show how far a run is, or list the runs of a store or, with --context, of a cluster's namespace."""
+    if (place := elsewhere(context, namespace, kubeconfig)) is not None:
+        from msm.cli import reading
+
+        reading.status(remote(place, target, as_json), target, watched)
+        return
     from msm.cli import inspecting
     from msm.cli.screen import process_screen
     from msm.clock import SystemClock
@@ -132,9 +145,17 @@ def status(
 def logs(
     target: Target,
     stage: Annotated[str | None, typer.Option("--stage", metavar="NAME", help="A stage's name, a part of it, or a kind.")] = None,
+    context: Context = None,
+    namespace: Namespace = None,
+    kubeconfig: Kubeconfig = None,
     as_json: AsJson = False,
 ) -> None:
     """Print what the stages of a run wrote while they ran."""
+    if (place := elsewhere(context, namespace, kubeconfig)) is not None:
+        from msm.cli import reading
+
+        reading.show_logs(remote(place, target, as_json), target, stage)
+        return
     from msm.cli import inspecting
     from msm.cli.screen import process_screen
 
@@ -142,8 +163,19 @@ def logs(
 
 
 @app.command(cls=Command)
-def results(target: Target, as_json: AsJson = False) -> None:
+def results(
+    target: Target,
+    context: Context = None,
+    namespace: Namespace = None,
+    kubeconfig: Kubeconfig = None,
+    as_json: AsJson = False,
+) -> None:
     """Print what a run found: arms side by side, effects with intervals."""
+    if (place := elsewhere(context, namespace, kubeconfig)) is not None:
+        from msm.cli import reading
+
+        reading.show_results(remote(place, target, as_json), target)
+        return
     from msm.cli import inspecting
     from msm.cli.screen import process_screen
     from msm.clock import SystemClock
@@ -156,9 +188,17 @@ def report(
     target: Target,
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="DIR", help="Where to write it.", show_default=False)] = None,
     is_opened: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
+    context: Context = None,
+    namespace: Namespace = None,
+    kubeconfig: Kubeconfig = None,
     as_json: AsJson = False,
 ) -> None:
     """Write a run's report: one page, its data, a card for each model. Works while the run is unfinished."""
+    if (place := elsewhere(context, namespace, kubeconfig)) is not None:
+        from msm.cli import reading
+
+        reading.write_report(remote(place, target, as_json), target, out, is_opened)
+        return
     from msm.cli import reporting
     from msm.cli.screen import process_screen
 
@@ -280,11 +320,14 @@ def _with_store(uri: str | None) -> dict[str, str]:
     return {**os.environ, **({"MSM_STORE_URI": uri} if uri else {})}
 
 
+cluster_commands.add_to(app)
+
+
 def main() -> None:
-    """The console script. What a stream cannot encode is replaced, not raised."""
+    """The console script, also as kubectl's plug-in. What a stream cannot encode is replaced, not raised."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
-    app()
+    app(prog_name=PLUGIN if program() == PLUGIN else None)
 
 
 if __name__ == "__main__":

@@ -6,13 +6,16 @@ report is kept in the store, where MLflow's copy comes from.
 
 import webbrowser
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
+from msm.api import MSMRun
 from msm.cli.screen import Screen
 from msm.cli.words import clean, some
 from msm.errors import UserError
 from msm.local.accept import read_plan
 from msm.local.records import find_run, load_status
+from msm.local.workspace import Workspace
 from msm.plan import Plan
 from msm.report.model import Report
 from msm.store import ObjectStore
@@ -21,16 +24,30 @@ ACCEPTED = "Accepted"
 """Phase of a run that nobody has started."""
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A run whose report is wanted: its store, its identity there, where reports are written, and what was accepted."""
+
+    store: ObjectStore
+    uid: str
+    space: Workspace
+    run: MSMRun
+
+
 def report_run(target: str, out: Path | None, is_opened: bool, screen: Screen, environ: Mapping[str, str], directory: Path) -> None:
     """Compose a run's report, write it, and keep it with the run when that is finished."""
+    report_found(Found(*find_run(target, environ, directory)), target, out, is_opened, screen)
+
+
+def report_found(found: Found, target: str, out: Path | None, is_opened: bool, screen: Screen) -> None:
+    """The same for a run that was found, wherever it is executed."""
     from msm.results.publish import JSON, files_of, keep_report, write_report
 
-    store, uid, space, _ = find_run(target, environ, directory)
-    report = compose_report(target, environ, directory)
+    report = compose_report(found, target)
     files = files_of(report)
-    page = write_report(out or space.report(uid), files)
+    page = write_report(out or found.space.report(found.uid), files)
     if not report.missing:
-        keep_report(store, uid, report, files)
+        keep_report(found.store, found.uid, report, files)
     if screen.as_json:
         screen.document(report.model_dump(mode="json", by_alias=True))
     else:
@@ -39,20 +56,19 @@ def report_run(target: str, out: Path | None, is_opened: bool, screen: Screen, e
         screen.warn(f"no browser answers; open {page} yourself")
 
 
-def compose_report(target: str, environ: Mapping[str, str], directory: Path) -> Report:
-    """The report of the run that a command line means.
+def compose_report(found: Found, target: str) -> Report:
+    """The report of a run.
 
     Raises:
-        UserError: there is no such run, or it was never accepted.
+        UserError: it was never accepted.
     """
     from msm.results.compose import compose
     from msm.results.survey import survey
 
-    store, uid, space, run = find_run(target, environ, directory)
-    seen = survey(run, plan_of(store, uid, target), store, space.cache)
-    status = load_status(store, uid)
+    seen = survey(found.run, plan_of(found.store, found.uid, target), found.store, found.space.cache)
+    status = load_status(found.store, found.uid)
     rows, phase = (status.rows, status.phase.value) if status is not None else ((), ACCEPTED)
-    return compose(seen, uid, phase, rows)
+    return compose(seen, found.uid, phase, rows)
 
 
 def plan_of(store: ObjectStore, uid: str, target: str) -> Plan:
