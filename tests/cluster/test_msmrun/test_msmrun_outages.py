@@ -1,27 +1,30 @@
-"""What a run bears: the operator killed at any moment, and a store that goes away."""
+"""What a run bears: the operator killed at any moment, and a store that refuses or hangs."""
 
 import signal
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
-from tests.cluster.control_plane import ControlPlane
+import pytest
+
+from tests.cluster.test_msmrun.gate import Gate
 from tests.cluster.test_msmrun.installation import TINY, Installation
-from tests.s3 import running_s3
 
 Room = tuple[Installation, str]
+
+
+def done(operator: Installation, namespace: str) -> int:
+    count: int = operator.get(namespace).get("status", {}).get("plan", {}).get("done", 0)
+    return count
 
 
 def test_an_operator_that_is_killed_again_and_again_finishes_the_run_and_starts_nothing_twice(room: Room) -> None:
     operator, namespace = room
     operator.submit(namespace, execution={"parallelism": 2})
-    operator.more = {"MSM_LEASE_SECONDS": "3"}
-    for kill in range(4):
-        before = operator.get(namespace).get("status", {}).get("plan", {}).get("done", 0)
-        operator.work_until(
-            namespace,
-            lambda b=before: operator.get(namespace).get("status", {}).get("plan", {}).get("done", 0) > b,
-            120,  # type: ignore[misc]
-        )
-        operator.end(signal.SIGKILL if kill % 2 else signal.SIGTERM)
+    for kill in (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL):
+        before = done(operator, namespace)
+        operator.work_until(namespace, lambda b=before: done(operator, namespace) > b, 120)  # type: ignore[misc]
+        operator.end(kill)
         operator.start()
     operator.work_until(namespace, lambda: operator.condition(namespace, "Succeeded").get("status") == "True")
     kinds = ("batch/v1/namespaces/{}/jobs", "kubeflow.org/v1/namespaces/{}/pytorchjobs")
@@ -30,24 +33,28 @@ def test_an_operator_that_is_killed_again_and_again_finishes_the_run_and_starts_
     assert len(stages) == len(set(stages)) == operator.get(namespace)["status"]["plan"]["total"]
 
 
+@pytest.mark.parametrize("how", ["shut", "stuck"])
 def test_a_store_that_goes_away_is_a_condition_and_the_run_goes_on_when_it_is_back(
-    training_operator: ControlPlane, definitions: ControlPlane, operator: Installation, namespace: str, tmp_path: Path
+    operator: Installation, namespace: str, tmp_path: Path, how: Literal["shut", "stuck"]
 ) -> None:
     operator.end()
-    with running_s3(tmp_path / "s3") as server:
-        other = Installation(training_operator, server, tmp_path)
-        other.prepare()
-        other.start()
-        try:
-            other.submit(namespace, **TINY)
-            (pod,) = other.until(lambda: other.pods(namespace))
-            weed = server
-            other.work(namespace)
-            _stop_and_go(other, namespace, weed)
-        finally:
-            other.end()
-            operator.start()
-
-
-def _stop_and_go(other: Installation, namespace: str, server: object) -> None:
-    other.work_until(namespace, lambda: other.condition(namespace, "Succeeded").get("status") == "True")
+    gate = Gate(operator.s3.endpoint)
+    behind = replace(
+        operator, directory=tmp_path, more={"MSM_STORE_ENDPOINT": gate.endpoint}, bucket=f"{operator.bucket}-{how}", process=None
+    )
+    behind.prepare()
+    behind.start()
+    try:
+        behind.submit(namespace, **TINY)
+        behind.until(lambda: behind.pods(namespace))
+        gate.turn(how)
+        behind.work(namespace)
+        behind.until(lambda: behind.condition(namespace, "StoreAvailable").get("status") == "False")
+        assert behind.condition(namespace, "StoreAvailable")["reason"] == "Unreachable"
+        assert behind.condition(namespace, "Failed")["status"] == "False"
+        gate.turn("open")
+        behind.work_until(namespace, lambda: behind.condition(namespace, "Succeeded").get("status") == "True", 240)
+        assert behind.condition(namespace, "StoreAvailable")["status"] == "True"
+    finally:
+        behind.end()
+        operator.start()
