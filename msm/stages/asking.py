@@ -104,6 +104,14 @@ class Asking:
         """The window on a role's endpoint; a role without one of its own is played by the author."""
         return self._roles.get(role) or self._roles["author"]
 
+    def begin_again(self) -> None:
+        """Count calls, tokens and failures from nothing: the same work is walked through once more, over answers that are filed."""
+        self.failures.found.clear()
+        self.failures.asked = self._answered = self._fresh = 0
+        self._began = self.context.attempt.clock.monotonic()
+        for window in self._roles.values():
+            window.spent.clear()
+
     def _tell(self, answer: Answer) -> None:
         self._answered += 1
         self._fresh += not answer.reused

@@ -2,21 +2,38 @@
 
 Writes `rows.jsonl`; by a model also `failures.jsonl`. A surplus is written, since curation drops some rows and then cuts to the exact
 budget. Cost: seconds; by a model one to three calls a document, answered ones kept in the store as they arrive.
+
+Several processes may write one corpus, each with MSM_SHARD=i/n: `python -m msm.stages` with 0/n is the attempt that commits, the others are
+`python -m msm.stages.write` with 1/n to n-1/n. Each asks about branches of its own and files the answers; the committing one then waits for
+those that live, reads what is filed and asks what is left. So fingerprint and artifact do not know of shards, and nothing is asked twice.
 """
 
+import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
-from itertools import islice
+import logging
+import os
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from itertools import count, islice
 from math import ceil
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 from pydantic import JsonValue
 
+from msm.clock import SystemClock
 from msm.data.tokens import count_tokens, load_tokenizer
-from msm.stages.asking import Asking, ask, model_name, openai_of
-from msm.stages.context import Context, Result
+from msm.errors import TryAgain, UserError
+from msm.stages import contract
+from msm.stages.asking import LOOK_SECONDS, Asking, ask, model_name, openai_of
+from msm.stages.context import Context, Reporter, Result
+from msm.stages.lifeline import watch
 from msm.stages.outline import limits_of, spec_of
 from msm.stages.params import integer, number, optional_integer, text, texts, write_rows
+from msm.stages.program import NOTHING_TO_SAVE_SECONDS, explained
+from msm.store import ObjectNotFound, StoreConfig, open_store
+from msm.store.artifacts import ANSWERS, begin_attempt, read_manifest
 from msm.synth.compose import compose, compose_tokens
 from msm.synth.outline import Outline
 from msm.synth.source import Row, read_documents
@@ -24,10 +41,18 @@ from msm.synth.tree.counting import write_calls
 from msm.synth.tree.fit import check_write
 from msm.synth.tree.nodes import Tree
 from msm.synth.tree.settings import WriteSettings
-from msm.synth.tree.write import write
+from msm.synth.tree.write import Share, write, write_share
 
 SURPLUS = 1.6
 """Tokens (or documents) composed for each one to be kept; a synthesis states its own."""
+SHARD: Final = "MSM_SHARD"
+"""Environment variable: which of how many processes this is, such as 0/3; absent is alone."""
+BEAT_SECONDS = 3.0
+SILENT_SECONDS = 30.0
+"""How long a shard that says nothing new, or has not come yet, is waited for."""
+DONE: Final = b"done"
+
+log = logging.getLogger(__name__)
 
 
 def run(context: Context) -> Result:
@@ -61,16 +86,127 @@ def _read(context: Context) -> list[Row]:
 
 
 async def _synthesised(asking: Asking) -> Result:
-    context = asking.context
-    tree, spec, settings = Tree.from_json(_outline(context)), spec_of(context), write_settings(context.params)
-    check_write(spec, tree, settings, optional_integer(openai_of(context, "author"), "contextTokens"), context.stage.name)
-    asking.expected = write_calls(settings, tree.ideas).high
-    asking.failures.share = FAILED_SHARE
-    writer, judge = asking.window(), asking.window("judge")
+    share = share_of(os.environ)
+    if share is not None:
+        await _written_share(asking, share)
+        await _others(asking.context, share)
+    tree, spec, settings = _ordered(asking)
+    writer, judge, context = asking.window(), asking.window("judge"), asking.context
     found = await write(tree, spec, model_name(context), settings, writer, judge, asking.failures, _counter(context))
     asking.write_failures()
     documents = write_rows(context.out / "rows.jsonl", found.rows)
     return Result({"documents": documents, "ideas": found.ideas} | asking.metrics())
+
+
+def _ordered(asking: Asking) -> tuple[Tree, str, WriteSettings]:
+    """What is to be written; what was asked for a share before counts no more."""
+    context = asking.context
+    tree, spec, settings = Tree.from_json(_outline(context)), spec_of(context), write_settings(context.params)
+    check_write(spec, tree, settings, optional_integer(openai_of(context, "author"), "contextTokens"), context.stage.name)
+    asking.begin_again()
+    asking.expected = write_calls(settings, tree.ideas).high
+    asking.failures.share = FAILED_SHARE
+    return tree, spec, settings
+
+
+async def _written_share(asking: Asking, share: Share) -> int:
+    """Ask for a share, telling the others that this process lives."""
+    tree, spec, settings = _ordered(asking)
+    writer, judge, context = asking.window(), asking.window("judge"), asking.context
+    async with _beating(context, share):
+        return await write_share(tree, spec, model_name(context), settings, writer, judge, asking.failures, _counter(context), share)
+
+
+@asynccontextmanager
+async def _beating(context: Context, share: Share) -> AsyncIterator[None]:
+    """A sign of life every few seconds, and a last one when the work is done or given up."""
+
+    async def beat() -> None:
+        for beats in count():
+            with suppress(TryAgain):
+                await asyncio.to_thread(context.store.put, _beat_key(context, share), b"%d" % beats)
+            await asyncio.sleep(BEAT_SECONDS)
+
+    task = asyncio.create_task(beat())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await asyncio.to_thread(context.store.put, _beat_key(context, share), DONE)
+
+
+async def _others(context: Context, share: Share) -> None:
+    """Wait until every other share is done, or has been silent for long: what it leaves is asked here."""
+    clock = context.attempt.clock
+    heard = {Share(other, share.of): (b"", clock.monotonic()) for other in range(share.of) if other != share.number}
+    while heard:
+        for other, (last, since) in list(heard.items()):
+            now = await asyncio.to_thread(_beat_of, context, other)
+            if now == DONE or (now == last and clock.monotonic() - since > SILENT_SECONDS):
+                log.info("share %d of %d is %s", other.number, other.of, "done" if now == DONE else "silent; what it leaves is asked here")
+                del heard[other]
+            elif now != last:
+                heard[other] = (now, clock.monotonic())
+        await asyncio.sleep(LOOK_SECONDS if heard else 0)
+
+
+def _beat_of(context: Context, share: Share) -> bytes:
+    try:
+        return context.store.get(_beat_key(context, share))
+    except ObjectNotFound:
+        return b""
+
+
+def _beat_key(context: Context, share: Share) -> str:
+    """Beside the answers, and as short-lived as they are."""
+    return f"{ANSWERS}/shares/{context.stage.fingerprint}/{share.number}-of-{share.of}"
+
+
+def share_of(environ: Mapping[str, str]) -> Share | None:
+    """The share that the environment gives this process, None when it is alone.
+
+    Raises:
+        UserError: it is no share.
+    """
+    said = environ.get(SHARD)
+    if said is None:
+        return None
+    number, _, of = said.partition("/")
+    if not (number.isdecimal() and of.isdecimal() and int(number) < int(of)):
+        raise UserError(
+            SHARD, f'is "{said}", it must be a number from 0 and how many there are', "write 0/3, 1/3 and 2/3 for three processes"
+        )
+    return None if int(of) == 1 else Share(int(number), int(of))
+
+
+def main(environ: Mapping[str, str] = os.environ) -> int:
+    """A process that fills answers for its share and commits nothing; exits as stage programs do."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    termination = Path(environ[contract.TERMINATION_LOG]) if contract.TERMINATION_LOG in environ else None
+    record = explained(lambda: fill(environ), Path(environ.get(contract.SCRATCH, ".")))
+    contract.write_termination(termination, record)
+    log.info("exit %s %s %s", record.exitCode, record.reason, record.message)
+    return record.exitCode
+
+
+def fill(environ: Mapping[str, str]) -> str:
+    """Ask for the share of the stage that the environment describes; says what was done.
+
+    Raises:
+        MSMError: the share was not filled; its class says whose move it is.
+    """
+    stage, share = contract.decode_stage(environ), share_of(environ)
+    if share is None or share.number == 0 or stage.kind != "write" or stage.params["author"] != "synthesize":
+        raise UserError(SHARD, f"does not make this a share of {stage.name}", "only documents by a language model have shares, from 1/n on")
+    store, scratch = open_store(StoreConfig.from_environ(environ)), Path(environ[contract.SCRATCH])
+    if read_manifest(store, stage.kind, stage.fingerprint) is not None:
+        return f"{stage.name} was already committed"
+    stop = watch(environ.get(contract.EXECUTOR_PIPE), NOTHING_TO_SAVE_SECONDS)
+    attempt = begin_attempt(store, stage.kind, stage.fingerprint, SystemClock())
+    cache = Path(environ.get(contract.CACHE, scratch / "cache"))
+    context = Context(stage, store, attempt, scratch, cache, stop, NOTHING_TO_SAVE_SECONDS, Reporter())
+    return f"{ask(context, lambda asking: _written_share(asking, share))} ideas of {stage.name} are answered"
 
 
 FAILED_SHARE = 0.1
@@ -99,3 +235,7 @@ def write_settings(params: Mapping[str, JsonValue]) -> WriteSettings:
         limits=limits_of(params),
         sample=integer(params, "sample"),
     )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -5,7 +5,9 @@ and window change nothing; the rewriter sees the spec and the draft, never the p
 scores stays unscored (curate drops it when a score is wanted). Cost: one to three calls a document.
 """
 
+import hashlib
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -31,6 +33,8 @@ PATIENCE: Final = 4
 """Documents that the expectation weighs as much as."""
 SHORTEST_REWRITING: Final = 0.5
 """Length of a rewriting, as a share of the draft's, below which it is a summary."""
+CERTAIN = 0.95
+"""Part of what is wanted that shares write ahead; how much is really needed is known only to who sees all rows."""
 _OPEN, _CLOSE = "<document>", "</document>"
 
 
@@ -40,6 +44,20 @@ class Written:
 
     rows: tuple[Row, ...]
     ideas: int
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """One of several processes that write the same corpus: number `number` of `of`, counted from 0."""
+
+    number: int
+    of: int
+
+    def places(self, ordered: Sequence[Commission]) -> list[int]:
+        """Which ideas are its: whole branches, dealt out in the order of their digests, so that all processes agree without talking."""
+        branches = sorted({(c.branch.domain, c.branch.name) for c in ordered}, key=lambda b: hashlib.sha256("\0".join(b).encode()).digest())
+        own = set(branches[self.number :: self.of])
+        return [place for place, c in enumerate(ordered) if (c.branch.domain, c.branch.name) in own]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +76,45 @@ async def write(
     Raises:
         UserError: more documents failed than may; fewer ideas than are wanted are no error here, curate says what is missing.
     """
-    shared = brief(spec_text, tree.identity, tree.kind, settings.temperature, settings.sample)
-    writer = _Writer(shared, settings, model, window, judge, failures, wording(shared.spec))
-    ordered = commissions(tree, settings.seed, settings.tones)
+    writer, ordered = _writer(tree, spec_text, model, settings, window, judge, failures)
     seen = Seen()
 
     def needed(rows: Sequence[Row | None]) -> int:
-        for size in _sizes(rows[seen.rows :], settings, count):
-            seen.rows, seen.total = seen.rows + 1, seen.total + size
+        seen.add(rows, settings, count)
         return wanted(seen, settings)
 
     done = await in_order([partial(writer.row, commission) for commission in ordered], needed, window.size)
     return Written(tuple(row for row in done if row is not None), len(done))
+
+
+async def write_share(
+    tree: Tree,
+    spec_text: str,
+    model: str,
+    settings: WriteSettings,
+    window: Window,
+    judge: Window,
+    failures: Failures,
+    count: CountTokens,
+    share: Share,
+) -> int:
+    """Ask what `write` will ask for the ideas of a share, so that it finds the answers filed; how many ideas. Raises as `write` does."""
+    writer, ordered = _writer(tree, spec_text, model, settings, window, judge, failures)
+    places, seen = share.places(ordered), Seen()
+
+    def needed(rows: Sequence[Row | None]) -> int:
+        seen.add(rows, settings, count)
+        return bisect_left(places, ceil(CERTAIN * _aim(settings) / seen.each(settings)))
+
+    return len(await in_order([partial(writer.row, ordered[place]) for place in places], needed, window.size))
+
+
+def _writer(
+    tree: Tree, spec_text: str, model: str, settings: WriteSettings, window: Window, judge: Window, failures: Failures
+) -> "tuple[_Writer, list[Commission]]":
+    shared = brief(spec_text, tree.identity, tree.kind, settings.temperature, settings.sample)
+    writer = _Writer(shared, settings, model, window, judge, failures, wording(shared.spec))
+    return writer, commissions(tree, settings.seed, settings.tones)
 
 
 def _sizes(rows: Sequence[Row | None], settings: WriteSettings, count: CountTokens) -> list[int]:
@@ -88,15 +133,25 @@ class Seen:
     rows: int = 0
     total: int = 0
 
+    def add(self, rows: Sequence[Row | None], settings: WriteSettings, count: CountTokens) -> None:
+        """Count the rows that are new; `rows` are all so far."""
+        for size in _sizes(rows[self.rows :], settings, count):
+            self.rows, self.total = self.rows + 1, self.total + size
+
+    def each(self, settings: WriteSettings) -> float:
+        """What an idea will probably bring."""
+        expected = EXPECTED_TOKENS if settings.tokens is not None else 1
+        return (self.total + PATIENCE * expected) / (self.rows + PATIENCE)
+
 
 def wanted(seen: Seen, settings: WriteSettings) -> int:
     """How many ideas will probably be needed, by what the first ones brought; as many as there are when it is enough."""
-    missing = (settings.tokens or settings.documents or 0) * settings.surplus - seen.total
-    if missing <= 0:
-        return seen.rows
-    expected = EXPECTED_TOKENS if settings.tokens is not None else 1
-    each = (seen.total + PATIENCE * expected) / (seen.rows + PATIENCE)
-    return seen.rows + max(1, ceil(missing / each))
+    missing = _aim(settings) - seen.total
+    return seen.rows if missing <= 0 else seen.rows + max(1, ceil(missing / seen.each(settings)))
+
+
+def _aim(settings: WriteSettings) -> float:
+    return (settings.tokens or settings.documents or 0) * settings.surplus
 
 
 @dataclass(frozen=True, slots=True)
