@@ -105,7 +105,7 @@ def try_create(api: Api, one: Object, **query: str) -> Reply:
 
 
 def install_definitions(api: Api) -> None:
-    """Install both definitions, and wait until the API server also describes them, which is what `kubectl explain` and strict validation read."""
+    """Install both definitions, and wait until the API server also describes them, which is what `kubectl explain` reads."""
     crds.install(api, [definition.to_dict() for definition in DEFINITIONS])
     deadline = time.monotonic() + DESCRIBED_SECONDS
     while not all(definition.kind in str(api.request("GET", DESCRIPTION).body) for definition in DEFINITIONS):
