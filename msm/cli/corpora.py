@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from msm.cli.reporting import plan_of
 from msm.cli.screen import Screen
-from msm.cli.words import clean, number, share
+from msm.cli.words import NOTHING, clean, number, share, some
 from msm.errors import UserError
 from msm.local.records import find_run
 
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 SHOWN = 5
 """Differing documents of each side that `diff` prints."""
+GENRES, GENRE_WIDTH = 6, 18
+"""Genres that a coverage tells apart on a screen, and characters of their names."""
+NAMED = 20
+"""Genres that an error names."""
 
 
 def open_named(target: str, environ: Mapping[str, str], directory: Path) -> "list[Corpus]":
@@ -52,8 +56,10 @@ def show(target: str, count: int, is_dropped: bool, genre: str | None, screen: S
     corpus = open_one(target, environ, directory)
     rows = [row for row in (corpus.dropped if is_dropped else corpus.kept) if genre is None or _genre(row) == genre]
     if not rows and genre is not None:
-        known = ", ".join(sorted({_genre(row) for row in corpus.kept})) or "none"
-        raise UserError("--genre", f'no document of {corpus.name} has the genre "{genre}"', f"it has: {known}")
+        known = sorted({_genre(row) for row in corpus.kept})
+        more = f" and {len(known) - NAMED} more" if len(known) > NAMED else ""
+        listed = ", ".join(known[:NAMED]) or "none"
+        raise UserError("--genre", f'no document of {corpus.name} has the genre "{genre}"', f"it has: {listed}{more}")
     chosen = [rows[at * len(rows) // min(count, len(rows))] for at in range(min(count, len(rows)))]
     if screen.as_json:
         screen.document({"corpus": corpus.name, "rows": chosen})
@@ -84,13 +90,11 @@ def stats(target: str, screen: Screen, environ: Mapping[str, str], directory: Pa
     if screen.as_json:
         screen.document({"corpora": [_document(corpus) for corpus in found]})
         return
-    from msm.cli.tables import heading, table
+    from msm.cli.tables import table
 
-    measures = [corpus.diversity for corpus in found]
-    body = [(label, *(cell(corpus, each) for corpus, each in zip(found, measures, strict=True))) for label, cell in _CELLS.items()]
-    screen.show(table(("", *(corpus.name for corpus in found)), body))
+    screen.show(table(("", *(corpus.name for corpus in found)), _measured(found)))
     for corpus in found:
-        screen.show(heading(f"{corpus.name}: documents by genre and first statement"), _coverage(corpus))
+        _say_coverage(corpus, screen)
 
 
 _CELLS: "dict[str, Callable[[Corpus, Diversity], str]]" = {
@@ -109,18 +113,35 @@ _CELLS: "dict[str, Callable[[Corpus, Diversity], str]]" = {
 }
 
 
-def _coverage(corpus: "Corpus") -> Any:
-    from msm.cli.tables import table
+def _measured(found: "Sequence[Corpus]") -> list[tuple[str, ...]]:
+    """Every measure of every corpus, a judge's scores among them where somebody judged."""
+    from msm.results.reading import scores_of
 
-    strata = corpus.stats.get("strata", [])
-    genres = sorted({stratum["genre"] for stratum in strata})
-    counts = {(stratum["assertion"], stratum["genre"]): stratum["documents"] for stratum in strata}
-    assertions = sorted({stratum["assertion"] for stratum in strata})
-    body = [
-        (clean(corpus.statements.get(name, name)) or "(none)", *(str(counts.get((name, genre), 0)) for genre in genres))
-        for name in assertions
-    ]
-    return table(("first statement", *(genre or "(none)" for genre in genres)), body)
+    measures, scores = [corpus.diversity for corpus in found], [scores_of(corpus.kept) for corpus in found]
+    body = [(label, *(cell(corpus, each) for corpus, each in zip(found, measures, strict=True))) for label, cell in _CELLS.items()]
+    for axis in dict.fromkeys(line.axis for lines in scores for line in lines):
+        medians = ({line.axis: f"{line.median:g}" for line in lines} for lines in scores)
+        body.append((f"{axis}, judged, median", *(by_axis.get(axis, NOTHING) for by_axis in medians)))
+    return body
+
+
+def _say_coverage(corpus: "Corpus", screen: Screen) -> None:
+    """Statements by genre, as the report has them; nothing where no author recorded any."""
+    from msm.cli.tables import heading, table
+    from msm.report.measures import matrix, uncovered
+    from msm.results.reading import coverage_of
+
+    found = coverage_of(corpus)
+    if found is None:
+        screen.say(f"\n{corpus.name}: whoever wrote these documents recorded no statements that they rest on")
+        return
+    shown = matrix(found, GENRES)
+    body = [(name or "(none)", str(total), *(str(cell.documents or "") for cell in cells)) for name, total, cells in shown.rows]
+    columns = [genre[:GENRE_WIDTH].rstrip() or "(none)" for genre in shown.columns]
+    screen.say()
+    screen.show(heading(f"{corpus.name}: documents by statement and genre"), table(("statement", "all", *columns), body))
+    if missing := uncovered(found):
+        screen.say(f"no document: {len(missing)} of {some(found.statements, 'statement', 'statements')}")
 
 
 def _document(corpus: "Corpus") -> dict[str, Any]:
@@ -133,13 +154,12 @@ def diff(first: str, second: str, screen: Screen, environ: Mapping[str, str], di
     from msm.results.corpus import differ
 
     both = [open_one(target, environ, directory) for target in (first, second)]
-    found, measures = differ(*both), [corpus.diversity for corpus in both]
+    found = differ(*both)
     if screen.as_json:
         only = {"onlyFirst": len(found.only_first), "onlySecond": len(found.only_second), "shared": found.shared}
         screen.document({**only, "first": _document(both[0]), "second": _document(both[1])})
         return
-    body = [(label, *(cell(corpus, each) for corpus, each in zip(both, measures, strict=True))) for label, cell in _CELLS.items()]
-    screen.show(table(("", first, second), body))
+    screen.show(table(("", first, second), _measured(both)))
     screen.say(f"\n{found.shared} documents in both; {len(found.only_first)} only in {first}, {len(found.only_second)} only in {second}")
     for target, rows in ((first, found.only_first), (second, found.only_second)):
         _say_some(target, rows, screen)
