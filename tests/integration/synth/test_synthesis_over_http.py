@@ -146,6 +146,28 @@ def test_bad_input_is_one_line_that_says_what_to_change(
     assert server.counts["answered"] == 0
 
 
+SERVERS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+    "an endpoint without the model": ({}, {"model": "absent"}, r"has no model .absent.*scripted"),
+    "a wrong key": ({"key": "sk-right"}, {}, r"OPENAI_API_KEY"),
+    "an endpoint with a small max length": ({"context": 4000}, {}, r"the step domains does not fit .*4000"),
+}
+
+
+@pytest.mark.parametrize(("script", "endpoint", "said"), SERVERS.values(), ids=SERVERS)
+def test_a_server_that_will_not_do_is_said_in_one_line_by_the_stage(
+    server: ScriptedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: dict[str, Any], endpoint: dict[str, Any], said: str
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-wrong")
+    for name, value in script.items():
+        setattr(server.script, name, value)
+    store = a_store(tmp_path)
+    with pytest.raises(UserError, match=said) as found:
+        attempted(planned(server, store, endpoint=endpoint), "outline", store, tmp_path)
+    assert "\n" not in str(found.value)
+    assert "sk-wrong" not in str(found.value)
+    assert server.counts["answered"] == 0
+
+
 def begin(stage: Stage, tmp_path: Path, number: int) -> "subprocess.Popen[bytes]":
     environ = {**os.environ, contract.STAGE: contract.encode_stage(stage), contract.SCRATCH: str(tmp_path / f"process-{number}")}
     environ["MSM_STORE_URI"] = f"file://{tmp_path}/store"
