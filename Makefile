@@ -6,7 +6,7 @@ LAPTOP := .venv/.laptop-installed
 DEV := .venv/.dev-installed
 SERVE := .venv-serve/.installed-$(shell cksum < requirements/serve.lock.txt | cut -d' ' -f1)
 
-.PHONY: demo test test-cluster cluster-tools fuzz-cluster test-long test-vllm serve-env lint docs bench-train chaos-local clean lock help
+.PHONY: demo test test-cluster cluster-tools fuzz-cluster test-long test-vllm serve-env lint docs bench-train bench-operator chaos-local clean lock help
 
 help: ## say what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ bench-train: $(DEV) ## tokens/s against a bare PyTorch loop
 
 bench-synth: $(DEV) ## the client for language models against a bare loop
 	$(BIN)/python -m tests.bench.bench_synth
+
+bench-operator: $(DEV) cluster-tools ## runs started a second, latency, writes, memory and restart of the operator on a real control plane
+	$(BIN)/python -m tests.bench.bench_operator
 
 chaos-local: $(DEV) ## 40 real kills and 500 injected crashes; nothing may be lost
 	$(BIN)/python -m tests.chaos.local --seed $(or $(SEED),0)
