@@ -1,6 +1,7 @@
 """The chart binds the same rules as the tests do, and ships the definitions so that helm upgrades them; rendered by helm 4 and helm 3."""
 
 import json
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -63,13 +64,18 @@ def test_helm_installs_upgrades_and_keeps_the_definitions(definitions: ControlPl
     except NotBuilt as missing:
         pytest.skip(f"cluster lane: {missing}")
     api = definitions.api
+    home = {f"HELM_{name}_HOME": str(tmp_path / name) for name in ("CACHE", "CONFIG", "DATA")}
+
+    def do(*arguments: str) -> None:
+        subprocess.run([*helm, *arguments], env={**os.environ, **home}, check=True)
+
     chosen = ["--set", "watchNamespaces={msm-chart}", "--set", "rbac.aggregate=false", "--take-ownership", "--force-conflicts"]
-    subprocess.run([*helm, "install", "msm", str(rbac.CHART), "--create-namespace", *chosen], check=True)
+    do("install", "msm", str(rbac.CHART), "--create-namespace", *chosen)
     api.kubectl("patch", "crd", "msmruns.modelspec.dev", "--type=json", "-p", json.dumps(WITHOUT_COLUMNS))
-    subprocess.run([*helm, "upgrade", "msm", str(rbac.CHART), *chosen], check=True)
+    do("upgrade", "msm", str(rbac.CHART), *chosen)
     columns = api.get("crd", "msmruns.modelspec.dev")["spec"]["versions"][0]["additionalPrinterColumns"]
     assert columns == DEFINITIONS[0].to_dict()["spec"]["versions"][0]["additionalPrinterColumns"]
-    subprocess.run([*helm, "uninstall", "msm"], check=True)
+    do("uninstall", "msm")
     assert api.get("crd", "msmruns.modelspec.dev")["metadata"]["name"] == "msmruns.modelspec.dev"
 
 

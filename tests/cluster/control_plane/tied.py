@@ -1,7 +1,8 @@
 """Replaces itself by a command that dies with its parent, so that a killed test run leaves no server behind.
 
-Run as a script: `python -S tied.py PARENT_PID COMMAND ARGUMENTS…`. Linux only; elsewhere the command is merely run. A script and not
-`preexec_fn`, which is unsafe in a process that has threads.
+Run as a script: `python -S tied.py PARENT_PID COMMAND ARGUMENTS…`. Linux only, where the tie is to the parent's *thread*: start servers
+from one that lives as long as they shall. Elsewhere the command is merely run. A script and not `preexec_fn`, which is unsafe in a
+process that has threads.
 """
 
 import ctypes

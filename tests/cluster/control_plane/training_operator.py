@@ -33,8 +33,9 @@ def start(plane: "ControlPlane") -> None:
     crds.install(plane.api, objects(shipped / "crds/kubeflow.org_pytorchjobs.yaml"))
     plane.webhooks.install_service(TRAINING_OPERATOR)
     plane.webhooks.install_secret(TRAINING_OPERATOR, "training-operator-webhook-cert")
-    HARD_CODED.parent.mkdir(parents=True, exist_ok=True)
-    HARD_CODED.touch()
+    if not HARD_CODED.exists():
+        HARD_CODED.parent.mkdir(parents=True, exist_ok=True)
+        HARD_CODED.touch()
     plane.processes.start(_server(plane))
     plane.webhooks.install(
         TRAINING_OPERATOR,
