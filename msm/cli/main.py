@@ -231,6 +231,38 @@ def models(
 
 
 @app.command(cls=Command)
+def promote(
+    target: Target,
+    to: Annotated[str, typer.Option("--to", metavar="ALIAS", help="The alias that is moved.")] = "champion",
+    why: Annotated[str | None, typer.Option("--why", metavar="TEXT", help="Kept with the version.", show_default=False)] = None,
+    force: Annotated[bool, typer.Option("--force", help="Even though a gate fails; that is kept with the version too.")] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Check a run's gates, then let an alias of its registered model name its candidate. Exit code 1: a gate fails."""
+    from msm.cli import promoting
+    from msm.cli.screen import process_screen
+    from msm.clock import SystemClock
+
+    wanted = promoting.Wanted(target, to, why, force)
+    return promoting.promote(wanted, process_screen(as_json), os.environ, Path.cwd(), SystemClock())
+
+
+@app.command(cls=Command)
+def rollback(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A registered model, or a run file.", show_default=False)],
+    alias: Annotated[str, typer.Option("--alias", metavar="ALIAS", help="The alias that is moved.")] = "champion",
+    why: Annotated[str | None, typer.Option("--why", metavar="TEXT", help="Kept with the version.", show_default=False)] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let an alias name the version again that it named before."""
+    from msm.cli import promoting
+    from msm.cli.screen import process_screen
+    from msm.clock import SystemClock
+
+    promoting.roll_back(model, alias, why, process_screen(as_json), os.environ, Path.cwd(), SystemClock())
+
+
+@app.command(cls=Command)
 def mirror(
     file: File,
     to: Annotated[str, typer.Option("--to", metavar="URI", help="file:///directory or s3://bucket/prefix.", show_default=False)],
