@@ -115,9 +115,7 @@ def _elsewhere(rows: RowFile, opens: OpensJudge, batches: Sequence[tuple[int, in
         for number, batch in enumerate(batches[: 2 * processes]):
             ours[number % processes].send(batch)
         for number in range(len(batches)):
-            yield _received(ours[number % processes])
-            if number + 2 * processes < len(batches):
-                ours[number % processes].send(batches[number + 2 * processes])
+            yield _exchanged(ours[number % processes], batches[number + 2 * processes :][:1])
     finally:
         for mine, process in zip(ours, started, strict=True):
             mine.close()
@@ -125,10 +123,13 @@ def _elsewhere(rows: RowFile, opens: OpensJudge, batches: Sequence[tuple[int, in
             process.join()
 
 
-def _received(pipe: "Connection[Any, Any]") -> Judged:
+def _exchanged(pipe: "Connection[Any, Any]", further: Sequence[tuple[int, int]]) -> Judged:
+    """A batch's verdicts, for which the process gets what it is to do further, if there is anything."""
     try:
         found = pipe.recv()
-    except EOFError as error:
+        for batch in further:
+            pipe.send(batch)
+    except (EOFError, OSError) as error:
         raise MSMError("a process that judged rows was killed (out of memory?)") from error
     if isinstance(found, Exception):
         raise found
