@@ -17,7 +17,7 @@ CHART = "install the chart: `helm install msm charts/msm -n msm-system --create-
 _FORBIDDEN = re.compile(r'User "(?P<user>[^"]*)" cannot (?P<verb>\w+) resource "(?P<resource>[^"]*)"')
 _UNCHANGEABLE = re.compile(r"(\w+) cannot be changed")
 _UNKNOWN_FIELD = re.compile(r'(unknown|duplicate) field "([^"]+)"')
-_VALUE = re.compile(r'^(Invalid value|Required value|Unsupported value|Too long|Too many): (?:"[^"]{0,40}"|null|\d+): ')
+_VALUE = re.compile(r'^Invalid value: (?:(?:"[^"]{0,80}"|null|true|false|-?[0-9.]+): )?')
 MUTABLE = frozenset({".spec.suspend", ".spec.ttlSecondsAfterFinished", ".spec.execution.parallelism"})
 """Fields of a run that may change."""
 MANY_REQUESTS, SERVER_ERROR = 429, 500

@@ -69,6 +69,11 @@ SENTENCES: dict[str, tuple[Answer, type[MSMError], str]] = {
         UserError,
         "spec.tracking.uri: uri must be an http(s) address (and 1 more)",
     ),
+    "a rule with a place of its own": (
+        refusal(422, "Invalid", "no", ("spec.seeds", "Invalid value: seeds must be few", "FieldValueInvalid")),
+        UserError,
+        "spec.seeds: seeds must be few",
+    ),
     "a refusal without fields": (
         refusal(422, "Invalid", "no"),
         UserError,
