@@ -19,17 +19,26 @@ def remaining_seconds(status: RunStatus) -> float | None:
     left = [stage for stage in status.stages if stage.state not in OVER]
     if not left:
         return 0.0
-    pace = _pace(status.stages)
-    parts = [_left_of(stage, status.stages, pace) for stage in left]
+    pace, wholes = _pace(status.stages), _wholes(status.stages)
+    parts = [_left_of(stage, wholes.get(stage.kind, ()), pace) for stage in left]
     known = [part for part in parts if part is not None]
     return sum(known) if len(known) == len(parts) else None
 
 
-def _left_of(stage: StageStatus, stages: Sequence[StageStatus], pace: float | None) -> float | None:
+def _wholes(stages: Sequence[StageStatus]) -> dict[str, list[tuple[StageStatus, float]]]:
+    """Kind -> stages of it whose whole time is known, with that time."""
+    found: dict[str, list[tuple[StageStatus, float]]] = {}
+    for stage in stages:
+        if (whole := _whole(stage)) is not None:
+            found.setdefault(stage.kind, []).append((stage, whole))
+    return found
+
+
+def _left_of(stage: StageStatus, known: Sequence[tuple[StageStatus, float]], pace: float | None) -> float | None:
     begun = stage.state in AT_WORK
     if begun and stage.remaining_seconds is not None:
         return stage.remaining_seconds
-    alike = [whole for s in stages if s.kind == stage.kind and s is not stage and (whole := _whole(s)) is not None]
+    alike = [whole for other, whole in known if other is not stage]
     share = 1.0 - stage.percentage / 100 if begun else 1.0
     if alike:
         return share * sum(alike) / len(alike)

@@ -12,11 +12,13 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from msm.clock import Clock, SystemClock
 from msm.errors import UserError
+from msm.resolve.clients import Clients
 from msm.stages.outside import process_clients
+from msm.store import StoreConfig
 from msm_operator.backends.installation import Installation, installation
 from msm_operator.backends.names import MANAGED_BY, MANAGER, RUN
 from msm_operator.controllers.background import Background
@@ -24,12 +26,13 @@ from msm_operator.controllers.documents import Stores
 from msm_operator.controllers.msmrun import MSMRunReconciler
 from msm_operator.controllers.rooms import Caches, Installed, Rooms
 from msm_operator.controllers.tracking import Tracker
+from msm_operator.promotion import assemble as promotion
 from msm_operator.runtime.api import Api
 from msm_operator.runtime.cache import trimmed
 from msm_operator.runtime.connection import Connection, configuration
 from msm_operator.runtime.controller import Controller, Work, label_key, owner_keys
 from msm_operator.runtime.errors import NotFound
-from msm_operator.runtime.manager import Manager, Settings, until_asked
+from msm_operator.runtime.manager import Followed, Manager, Settings, until_asked
 from msm_operator.runtime.metrics import Metrics
 from msm_operator.runtime.resources import DEPLOYMENTS, INFERENCESERVICES, JOBS, MSMRUNS, PODS, PYTORCHJOBS, Resource
 from msm_operator.runtime.seams import Key
@@ -81,44 +84,69 @@ async def serve(kubeconfig: Path | None, said: Installation, settings: Settings,
     connection = Connection(await configuration(kubeconfig), metrics)
     api = Api(connection)
     manager = Manager(api, settings, metrics)
-    background, tracker = assemble(manager, api, said, cache, SystemClock())
-    tracker.start()
+    ends = assemble(manager, api, said, cache, SystemClock())
     try:
         await until_asked(manager)
     finally:
-        tracker.stop()
-        background.close()
+        for end in ends:
+            end()
         await connection.close()
 
 
-def assemble(manager: Manager, api: Api, said: Installation, cache: Path, clock: Clock) -> tuple[Background, Tracker]:
-    """Follow what the MSMRun controller reads, and have it look at every run."""
-    runs = manager.follow(MSMRUNS)
-    jobs = manager.follow(JOBS, labels=OURS, trim=_without_template)
-    pods = manager.follow(PODS, labels=OURS, trim=_only_what_happened)
-    pytorch_jobs = manager.follow(PYTORCHJOBS, labels=OURS, optional=True, trim=_without_template)
-    services = manager.follow(INFERENCESERVICES, labels=OURS, optional=True)
-    deployments = manager.follow(DEPLOYMENTS, labels=OURS)
+def assemble(manager: Manager, api: Api, said: Installation, cache: Path, clock: Clock) -> list[Callable[[], None]]:
+    """Follow what the controllers read, have them look at every object; returns what is to be called at the end."""
+    followed = _follow(manager)
     controllers: list[Controller] = []
     wake = _waker(controllers)
     background, tracker = Background(wake), Tracker(clock, _from_thread(wake))
+    stores, get = Stores(clock), partial(_get, api)
+
+    def clients(config: StoreConfig) -> Clients:
+        return process_clients(cache, config, _environment(said))
+
     rooms = Rooms(
-        caches=Caches(runs.store, jobs.store, pytorch_jobs.store, pods.store, services.store, deployments.store),
+        caches=Caches(*(one.store for one in followed)),
         writer=manager.writer,
-        get=partial(_get, api),
-        installed=Installed(training=lambda: pytorch_jobs.served, serving=lambda: services.served),
+        get=get,
+        installed=Installed(training=lambda: followed.pytorch_jobs.served, serving=lambda: followed.services.served),
         installation=said,
-        stores=Stores(clock),
+        stores=stores,
         background=background,
         tracker=tracker,
-        clients=lambda config: process_clients(cache, config, _environment(said)),
+        clients=clients,
         clock=clock,
         cache_directory=cache,
     )
     owned, labelled = owner_keys(MSMRUNS.api_version, MSMRUNS.kind), label_key(RUN)
-    related = [(jobs, owned), (pytorch_jobs, owned), (services, owned), (pods, labelled), (deployments, labelled)]
-    controllers.append(manager.control("msmrun", MSMRunReconciler(rooms), runs, related=related, work=Work(workers=WORKERS)))
-    return background, tracker
+    related = [(one, owned) for one in (followed.jobs, followed.pytorch_jobs, followed.services)]
+    related += [(one, labelled) for one in (followed.pods, followed.deployments)]
+    controllers.append(manager.control("msmrun", MSMRunReconciler(rooms), followed.runs, related=related, work=Work(workers=WORKERS)))
+    shared = promotion.Shared(followed.jobs, followed.pods, followed.services, followed.deployments)
+    others, aliases = promotion.add(manager, shared, get, said, stores, clients, clock)
+    tracker.start()
+    return [tracker.stop, background.close, others.close, aliases.close]
+
+
+class Kinds(NamedTuple):
+    """What the MSMRun controller follows, in the order of its caches."""
+
+    runs: Followed
+    jobs: Followed
+    pytorch_jobs: Followed
+    pods: Followed
+    services: Followed
+    deployments: Followed
+
+
+def _follow(manager: Manager) -> Kinds:
+    return Kinds(
+        runs=manager.follow(MSMRUNS),
+        jobs=manager.follow(JOBS, labels=OURS, trim=_without_template),
+        pytorch_jobs=manager.follow(PYTORCHJOBS, labels=OURS, optional=True, trim=_without_template),
+        pods=manager.follow(PODS, labels=OURS, trim=_only_what_happened),
+        services=manager.follow(INFERENCESERVICES, labels=OURS, optional=True),
+        deployments=manager.follow(DEPLOYMENTS, labels=OURS),
+    )
 
 
 def _environment(said: Installation) -> dict[str, str]:

@@ -117,10 +117,10 @@ def _settle(observed: Observed, stage: Stage, now: datetime) -> History:
 def _settle_missing(observed: Observed, stage: Stage, history: History, now: datetime) -> History:
     if history.active <= history.attempts:
         return history.paused(now) if observed.policy.suspend else history
-    if short(stage) not in observed.lost:
-        return history
     if observed.policy.suspend:
         return history.dropped(history.active).paused(now)
+    if short(stage) not in observed.lost:
+        return history
     gone = Ended(Ending.PREEMPTED, Reason.POD_DELETED, "its job was deleted", now)
     return history.with_ending(history.active, gone, _step(observed, stage, history))
 
@@ -161,11 +161,12 @@ def _waiting(observed: Observed, stage: Stage, history: History, now: datetime) 
     left = observed.child(stage)
     if left is not None and left.phase is not Phase.ENDED and left.number <= history.attempts:
         return View(stage, State.WAITING, history, Reason.STOPPING, f"attempt {left.number} is still ending")
-    if stage.fingerprint in observed.foreign:
-        return View(stage, State.FOLLOWING, history, Reason.FOLLOWING, f"attempt {observed.foreign[stage.fingerprint]} of another run")
     if isinstance(action, WaitUntil):
         last = history.last.message if history.last is not None else ""
         return View(stage, State.WAITING, history, Reason.RETRYING, last, action.when)
+    if stage.fingerprint in observed.foreign:
+        owner = observed.foreign[stage.fingerprint]
+        return View(stage, State.FOLLOWING, history, Reason.FOLLOWING, f"attempt {owner} is at work, or was until seconds ago")
     return _held_up(observed, stage, history) or View(stage, State.PENDING, history)
 
 

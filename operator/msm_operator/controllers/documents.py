@@ -98,6 +98,8 @@ class Documents:
     cluster: ClusterRecord
     store: ObjectStore
     config: StoreConfig
+    digest: str
+    """Of the plan; computed once, since it costs milliseconds."""
 
 
 def load(store: ObjectStore, config: StoreConfig, id_: str) -> Documents | None:
@@ -112,7 +114,7 @@ def load(store: ObjectStore, config: StoreConfig, id_: str) -> Documents | None:
     run, cluster = load_accepted_run(store, id_), read_cluster(store, id_)
     if run is None or cluster is None:
         raise IntegrityError(f"runs/{id_}: has a plan, but its {'run.json' if run is None else 'cluster.json'} is gone")
-    return Documents(id_, run, plan, cluster, store, config)
+    return Documents(id_, run, plan, cluster, store, config, plan.digest)
 
 
 def read_cluster(store: ObjectStore, id_: str) -> ClusterRecord | None:
@@ -129,8 +131,9 @@ def freeze(store: ObjectStore, config: StoreConfig, id_: str, run: MSMRun, plan:
     """Write a run's documents, the plan last and only if there is none: whoever was first has frozen it."""
     prefix = f"runs/{id_}"
     store.put(f"{prefix}/run.json", run.model_dump_json(by_alias=True, indent=1).encode())
-    store.put_if_absent(f"{prefix}/cluster.json", cluster.model_dump_json(by_alias=True, indent=1).encode())
-    store.put_if_absent(f"{prefix}/plan.json", plan.model_dump_json(by_alias=True, indent=1).encode())
+    first = store.put_if_absent(f"{prefix}/cluster.json", cluster.model_dump_json(by_alias=True, indent=1).encode())
+    if store.put_if_absent(f"{prefix}/plan.json", plan.model_dump_json(by_alias=True, indent=1).encode()) and first:
+        return Documents(id_, run, plan, cluster, store, config, plan.digest)
     frozen = load(store, config, id_)
     if frozen is None:
         raise IntegrityError(f"{prefix}/plan.json: gone as soon as it was written")

@@ -157,7 +157,7 @@ class MSMRunReconciler:
             found = await (self._frozen(obj, run) if frozen else self._accepted(obj, run))
             if found is None:
                 return None
-            if frozen and found.plan.digest != frozen:
+            if frozen and found.digest != frozen:
                 raise IntegrityError(f"runs/{found.id}/plan.json is another plan than was accepted ({frozen[:12]})")
             self.documents[uid] = found
         self.documents.move_to_end(uid)

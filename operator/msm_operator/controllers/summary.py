@@ -96,7 +96,7 @@ def resource_status(
     return Status(
         generation=generation,
         run=documents.id,
-        plan=PlanCounts(plan.digest, len(plan.stages), done, sum(s.reused for s in kept.stages), len(documents.run.spec.arms)),
+        plan=PlanCounts(documents.digest, len(plan.stages), done, sum(s.reused for s in kept.stages), len(documents.run.spec.arms)),
         stage=_headline(decision),
         rows=[_row(view, percent.get(view.stage.fingerprint)) for view in decision.views if _says_something(view)],
         percentage=100.0 if outside.concluded else min(kept.percentage, 99.0),

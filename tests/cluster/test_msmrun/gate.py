@@ -1,4 +1,4 @@
-"""A fake for injecting faults only: a TCP gate before a real server, which may be shut (refuses), stuck (takes and answers nothing) or open."""
+"""A fake for injecting faults only: a TCP gate before a real server: open, shut (refuses), or stuck (takes and answers nothing)."""
 
 import socket
 import threading

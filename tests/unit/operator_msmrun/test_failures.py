@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from msm.plan.decide import Ending
@@ -121,11 +121,13 @@ statuses = st.fixed_dictionaries(
 )
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.lists(statuses, max_size=3))
 def test_every_set_of_pods_has_an_explanation(found: list[dict[str, Any]]) -> None:
     assert ended([{"metadata": {"name": "p"}, "status": s} for s in found], committed=False, now=NOW).reason in Reason
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.text())
 def test_any_last_words_are_one_line_or_none(text: str) -> None:
     assert "\n" not in last_words(text).strip() or text.lstrip().startswith(("{", '"'))

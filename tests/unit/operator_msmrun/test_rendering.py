@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from msm.api import parse_run
@@ -34,7 +34,7 @@ def documents(tmp_path: Path, config: StoreConfig = S3, **spec: Any) -> Document
     inputs = {name: Resolved(identity=f"sha256:{i:064x}", location=f"blob:sha256:{i:064x}") for i, name in enumerate(names)}
     plan: Plan = plan_run(run, Resolution(inputs=inputs, precision="float32"))
     where = ClusterRecord(namespace="team", name="cheese", uid=OBJECT["metadata"]["uid"], image="trainer@sha256:1", serve_image="vllm:1")  # type: ignore[index]
-    return Documents("cheese-0f8fad5bd9cb", run, plan, where, open_store(StoreConfig(f"file://{tmp_path}")), config)
+    return Documents("cheese-0f8fad5bd9cb", run, plan, where, open_store(StoreConfig(f"file://{tmp_path}")), config, plan.digest)
 
 
 def body(found: Documents, kind: str, number: int = 1) -> dict[str, Any]:
@@ -179,6 +179,7 @@ def test_rendering_the_same_attempt_twice_gives_the_same_object(tmp_path: Path) 
 words = st.text(st.characters(codec="ascii", exclude_categories=("Cc",)), min_size=1, max_size=80)
 
 
+@settings(max_examples=40, deadline=None)
 @given(run=st.from_regex(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", fullmatch=True), stage=words, number=st.integers(1, 9999))
 def test_names_are_dns_labels_with_room_for_what_is_appended(run: str, stage: str, number: int) -> None:
     name = job_name(run, "uid", stage, "f" * 64, number)
@@ -186,6 +187,7 @@ def test_names_are_dns_labels_with_room_for_what_is_appended(run: str, stage: st
     assert name[0].isalpha() and name[-1].isalnum() and all(c.isalnum() or c == "-" for c in name) and name == name.lower()
 
 
+@settings(max_examples=40, deadline=None)
 @given(
     one=st.tuples(words, words, words, st.integers(1, 99)),
     other=st.tuples(words, words, words, st.integers(1, 99)),
@@ -202,11 +204,13 @@ json_values = st.recursive(
 )
 
 
+@settings(max_examples=40, deadline=None)
 @given(ours=st.dictionaries(st.text(max_size=4), json_values, max_size=4))
 def test_merging_nothing_changes_nothing(ours: dict[str, Any]) -> None:
     assert merge(ours, {}) == ours
 
 
+@settings(max_examples=40, deadline=None)
 @given(theirs=st.dictionaries(st.sampled_from(["metadata", "spec", "env", "containers", "tolerations"]), json_values, max_size=4))
 def test_no_template_breaks_the_merge(theirs: dict[str, Any]) -> None:
     ours = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "pytorch", "env": []}], "tolerations": []}}

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from msm.plan.decide import Attempt, Ending, next_attempt
@@ -31,6 +31,7 @@ def replay(found: list[tuple[Ending, int]]) -> tuple[History, list[Attempt]]:
     return history, attempts
 
 
+@settings(deadline=None)
 @given(found=st.lists(ends, max_size=12), limit=st.integers(0, 4), later=st.integers(0, 2000))
 def test_what_is_remembered_decides_as_the_whole_list_of_attempts(found: list[tuple[Ending, int]], limit: int, later: int) -> None:
     history, attempts = replay(found)
@@ -38,6 +39,7 @@ def test_what_is_remembered_decides_as_the_whole_list_of_attempts(found: list[tu
     assert next_attempt(history.seen(), limit, deadline, NOW, now) == next_attempt(attempts, limit, deadline, NOW, now)
 
 
+@settings(deadline=None)
 @given(found=st.lists(ends, max_size=6), active=st.booleans(), spent=st.integers(0, 9))
 def test_a_history_survives_its_row(found: list[tuple[Ending, int]], active: bool, spent: int) -> None:
     history, _ = replay(found)
