@@ -149,6 +149,10 @@ def _sums(found: "PilotReport") -> Iterator[str]:
     if not found.stages:
         yield "the full run has nothing left to ask"
         return
+    for stage in found.stages:
+        if stage.missing[1]:
+            what = f"{stage.name} has ideas for {_span(stage.missing)} documents too few"
+            yield f"warning: {what}, so curation would end with too little; raise docTypes or ideasPerType, or ask for less"
     price = "" if found.price is None else f", price {found.price[0]:.2f} to {found.price[1]:.2f}"
     yield f"full run: {_span(found.calls)} calls, {_span(found.tokens)} tokens{price}"
     if found.seconds is not None:

@@ -52,6 +52,8 @@ class StageProjection(Part):
     """For people."""
     steps: tuple[StepProjection, ...]
     """Its steps."""
+    missing: tuple[int, int] = (0, 0)
+    """Documents that are wanted and that the tree has no ideas for."""
     seconds: tuple[float, float] | None = None
     """Time: from as many questions at once as the endpoint takes, to the pilot's pace; null where that is not known."""
 
@@ -76,7 +78,15 @@ def project(stage: Stage, asks: Sequence[AskForecast], piloted: Piloted, outline
     """A stage of the full run; `asks` is what a preview says of it, `outline` what a write stage reads."""
     counted = dict(_calls(stage, asks, piloted, outline))
     steps = tuple(_step(stage, ask, counted[ask.step], piloted) for ask in asks)
-    return StageProjection(name=stage.name, steps=steps, seconds=_seconds(stage, steps, piloted))
+    return StageProjection(name=stage.name, steps=steps, missing=_missing(stage, piloted, outline), seconds=_seconds(stage, steps, piloted))
+
+
+def _missing(stage: Stage, piloted: Piloted, outline: Stage | None) -> tuple[int, int]:
+    """What the tree falls short of; nothing for other stages than write, or while the tree is not known."""
+    if outline is None or piloted.shape is None or piloted.sample is None:
+        return 0, 0
+    wanted, there = documents_wanted(write_settings(stage.params), piloted.sample), ideas_of_full(outline, piloted.shape)
+    return max(0, wanted.low - there), max(0, wanted.high - there)
 
 
 def _calls(stage: Stage, asks: Sequence[AskForecast], piloted: Piloted, outline: Stage | None) -> Iterator[tuple[str, Range]]:
@@ -96,12 +106,19 @@ def _calls(stage: Stage, asks: Sequence[AskForecast], piloted: Piloted, outline:
 
 
 def documents_needed(settings: WriteSettings, piloted: Piloted, outline: Stage | None) -> Range:
-    """Ideas that will be written until there is enough, as far as there are ideas."""
+    """Ideas that will be written, as far as there are ideas."""
     assert piloted.sample is not None
-    each, wanted = piloted.sample.brought(settings.tokens is not None), (settings.tokens or settings.documents or 0) * settings.surplus
-    most = ideas_of_full(outline, piloted.shape) if outline is not None and piloted.shape is not None else None
-    found = Range(ceil(wanted / each.high), ceil(wanted / each.low)) if each.low > 0 else Range(ceil(wanted), ceil(wanted))
-    return found if most is None else Range(min(found.low, most), min(found.high, most))
+    found = documents_wanted(settings, piloted.sample)
+    if outline is None or piloted.shape is None:
+        return found
+    most = ideas_of_full(outline, piloted.shape)
+    return Range(min(found.low, most), min(found.high, most))
+
+
+def documents_wanted(settings: WriteSettings, sample: Sample) -> Range:
+    """Ideas that must be written until there is enough, by what the pilot's brought."""
+    each, wanted = sample.brought(settings.tokens is not None), (settings.tokens or settings.documents or 0) * settings.surplus
+    return Range(ceil(wanted / each.high), ceil(wanted / each.low)) if each.low > 0 else exactly(ceil(wanted))
 
 
 def ideas_of_full(outline: Stage, shape: tuple[int, int]) -> int:
