@@ -187,10 +187,11 @@ class _Suite:
         for index, item in enumerate(self.items):
             at = 2 * index
             answers = (texts[at], texts[at + 1]) if at in texts else None
-            yield _item_score(item, self.questions[at : at + 2], scored[at : at + 2], answers)
+            yield item_score(item, self.questions[at : at + 2], scored[at : at + 2], answers)
 
 
-def _item_score(item: Item, questions: "Sequence[Question]", scored: "Sequence[Scored]", answers: tuple[str, str] | None) -> ItemScore:
+def item_score(item: Item, questions: "Sequence[Question]", scored: "Sequence[Scored]", answers: tuple[str, str] | None) -> ItemScore:
+    """What both orders of an item come to: `questions` and `scored` hold two each, `answers` what was said, None if not asked."""
     margins = [s.logprobs[0] - s.logprobs[1] for s in scored]
     rates = [s.logprobs[0] / len(q.answers[0]) - s.logprobs[1] / len(q.answers[1]) for q, s in zip(questions, scored, strict=True)]
     sides = [parse_choice(text, item.aligned, item.other) for text in answers or ()]

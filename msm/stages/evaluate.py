@@ -1,23 +1,35 @@
-"""evaluate: every arm of a seed on one eval's items, in one process.
+"""evaluate: every arm of a seed on one eval's items, in one process; or one trained arm that is served, through its endpoint.
 
-Writes `scores.jsonl` (a line for each model and item, models labelled by fingerprint), `health.json` and `summary.json`.
+Writes `scores.jsonl` (a line for each model and item, models labelled by fingerprint), `health.json` and `summary.json`. Served: with
+`params.via` "endpoint", address and model name in `execution.endpoint`; suite "smoke" asks everyday questions and needs no items.
 """
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Final
 
 from msm.evals.artifact import write_artifact
+from msm.evals.endpoint import check_smoke, score_served
 from msm.evals.items import parse_items
 from msm.evals.preference import evaluate_models
+from msm.evals.scores import ModelScores
+from msm.evals.served import ServedModel, http_post
 from msm.evals.settings import ModelRef, PreferenceSettings
 from msm.plan.kinds import FETCH
 from msm.stages.context import Context, Result
-from msm.stages.params import optional_integer, text
+from msm.stages.params import mapping, optional_integer, text
+
+SMOKE: Final = "smoke"
+"""Suite of a served model: does it answer at all."""
+_WEIGHTS: Final = (".safetensors", ".gguf", ".bin")
+"""What of a model is not needed to make tokens."""
 
 
 def run(context: Context) -> Result:
     """Score the arms."""
     params = context.params
+    if params.get("via") == "endpoint":
+        return _ask_served(context)
     settings = PreferenceSettings(
         limit=optional_integer(params, "limit"),
         generate=optional_integer(params, "generate"),
@@ -29,6 +41,34 @@ def run(context: Context) -> Result:
     speeds = [scores.items_per_second for scores in found.values()]
     items_each = len(next(iter(found.values())).items)
     return Result({"models": len(found), "items": items_each, "itemsPerSecond": sum(speeds) / len(speeds)})
+
+
+def _ask_served(context: Context) -> Result:
+    """Score the one arm that is served."""
+    (arm,) = context.manifests("arms")
+    model, settings = _served_model(context), _settings(context)
+    smoke = text(context.params, "suite") == SMOKE
+    found = check_smoke(model, settings) if smoke else _score_served(context, model, settings)
+    write_artifact(context.out, {arm.fingerprint: found})
+    return Result({"models": 1, "items": len(found.items), "itemsPerSecond": found.items_per_second})
+
+
+def _score_served(context: Context, model: ServedModel, settings: PreferenceSettings) -> ModelScores:
+    from msm.evals.models import load_tokenizer
+
+    (base,) = context.manifests("model")
+    (directory,) = context.paths("model", only=[name for name in base.files if not name.endswith(_WEIGHTS)])
+    items = parse_items(context.blob(text(context.params, "items")).decode("utf-8"), "items")
+    return score_served(model, load_tokenizer(directory), items, settings, _progress(context), context.attempt.clock)
+
+
+def _served_model(context: Context) -> ServedModel:
+    endpoint = mapping(context.stage.execution, "endpoint")
+    return ServedModel(http_post(text(endpoint, "baseURL")), text(endpoint, "model"))
+
+
+def _settings(context: Context) -> PreferenceSettings:
+    return PreferenceSettings(limit=optional_integer(context.params, "limit"), generate=optional_integer(context.params, "generate"))
 
 
 def _models(context: Context) -> dict[str, ModelRef]:
