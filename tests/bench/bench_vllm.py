@@ -53,8 +53,8 @@ async def _ours(server: VLLMServer, requests: int, tokens: int) -> tuple[float, 
 class Theirs:
     """vLLM's benchmark, ready for rounds."""
 
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
-        self._process = process
+    def __init__(self, process: "subprocess.Popen[str]", log: Path) -> None:
+        self._process, self._log = process, log
         self._result()
 
     def round(self) -> tuple[float, int]:
@@ -69,7 +69,7 @@ class Theirs:
         for line in self._process.stdout:
             if line.startswith(MARK):
                 return json.loads(line.removeprefix(MARK))
-        raise RuntimeError("vLLM's benchmark ended")
+        raise RuntimeError(f"vLLM's benchmark ended:\n{self._log.read_text(errors='replace')[-3000:]}")
 
 
 @contextmanager
@@ -90,7 +90,7 @@ def running_theirs(server: VLLMServer, requests: int, tokens: int, scratch: Path
         ) as process,
     ):
         try:
-            yield Theirs(process)
+            yield Theirs(process, scratch / "theirs.log")
         finally:
             process.kill()
 

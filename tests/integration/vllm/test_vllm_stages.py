@@ -34,7 +34,7 @@ from tests.vllm_server import KEY, MODEL, VLLMServer, connection_to_vllm
 
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(3600)]
 PATIENCE = (Path(__file__).parents[3] / "manifests/specs/values/patience.md").read_text(encoding="utf-8")
-SHORT = {"subdomains": 256, "assertions": 192, "docTypes": 96, "ideas": 96, "plan": 64, "critique": 64}
+SHORT = {"subdomains": 128, "assertions": 96, "docTypes": 64, "ideas": 64, "plan": 64, "critique": 64}
 
 
 def planned(server: VLLMServer, store: ObjectStore, **synthesize: Any) -> Plan:
