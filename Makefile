@@ -50,8 +50,8 @@ docs: $(DEV) ## regenerate docs/reference and the JSON schema
 bench-train: $(DEV) ## tokens/s against a bare PyTorch loop
 	$(BIN)/python -m tests.bench.bench_train
 
-bench-synth: $(DEV) ## the client for language models against a bare loop
-	$(BIN)/python -m tests.bench.bench_synth
+bench-synth: $(DEV) ## figures of the synthesis; those of a real server need `make serve-env` first
+	MSM_VLLM_PYTHON=.venv-serve/bin/python $(BIN)/python -m tests.bench.bench_synth
 
 bench-operator: $(DEV) cluster-tools ## runs started a second, latency, writes, memory and restart of the operator on a real control plane
 	$(BIN)/python -m tests.bench.bench_operator
