@@ -14,6 +14,8 @@ from msm.api.run import Execution, MSMRunSpec
 
 MUTABLE = ("suspend", "ttlSecondsAfterFinished")
 """Fields of an MSMRun's spec that may change, beside execution.parallelism."""
+READABLE = "(?i)^(hf|pypi|s3|models|pvc):/"
+COPY_MODEL = "copy a model of a laptop to s3://, or into a PersistentVolumeClaim"
 AGAIN = "make a new MSMRun; artifacts that do not depend on the change are used again"
 
 
@@ -50,19 +52,16 @@ def needs(condition: str, field: str, why: str) -> Rule:
     return Rule(f"{condition} || has(self.{field})", f"{field} is missing; {why}")
 
 
-def not_from_a_laptop() -> list[Rule]:
+def source_not_from_a_laptop() -> list[Rule]:
     """A pod cannot read a file of somebody's laptop."""
-    upload = "is a file of a laptop, which a cluster cannot read; type `msm submit FILE`, which uploads it"
-    return [
-        Rule("!has(self.path)", f"path {upload}", at=".path"),
-        Rule("!has(self.uri) || !self.uri.startsWith('file:')", f"uri {upload}", at=".uri"),
-    ]
+    path = "path is a file of a laptop, which a cluster cannot read; type `msm submit FILE`, which uploads it"
+    return [Rule("!has(self.path)", path, at=".path"), address("uri", "a file of a laptop is uploaded by `msm submit FILE`")]
 
 
-def address_not_from_a_laptop(field: str) -> Rule:
-    """The same for a field that is always an address."""
-    message = f"{field} is a directory of a laptop, which a cluster cannot read; type `msm submit FILE`, which uploads it"
-    return Rule(f"!self.{field}.startsWith('file:')", message, at=f".{field}")
+def address(field: str, otherwise: str) -> Rule:
+    """An address that a cluster can read; anything without a scheme is a path."""
+    message = f"{field} must begin with hf://, pypi://, s3://, models:/ or pvc://; {otherwise}"
+    return Rule(f"!has(self.{field}) || self.{field}.matches('{READABLE}')", message, at=f".{field}")
 
 
 def unchanged(fields: Iterable[str], optional: Iterable[str]) -> list[Rule]:
@@ -173,9 +172,11 @@ RULES: dict[str, Sequence[Rule]] = {
     ),
     "MSMRunSpec": _spec_rules(),
     "Execution": _execution_rules(),
-    "BaseModelRef": (address_not_from_a_laptop("uri"),),
-    "Serve": (address_not_from_a_laptop("model"),),
-    "Storage": (address_not_from_a_laptop("uri"),),
+    "BaseModelRef": (address("uri", COPY_MODEL),),
+    "Serve": (address("model", COPY_MODEL),),
+    "Storage": (
+        Rule("self.uri.startsWith('s3://')", "uri must be s3://bucket/prefix: pods on several nodes share no directory", at=".uri"),
+    ),
     "Tracking": (
         Rule(
             "!has(self.uri) || self.uri.startsWith('http://') || self.uri.startsWith('https://')",
@@ -183,10 +184,10 @@ RULES: dict[str, Sequence[Rule]] = {
             at=".uri",
         ),
     ),
-    "Source": (exactly_one("uri", "path", shown=("uri", "path (on a laptop)")), *not_from_a_laptop()),
+    "Source": (exactly_one("uri", "path", shown=("uri", "path (on a laptop)")), *source_not_from_a_laptop()),
     "TextSource": (
         exactly_one("inline", "configMapKeyRef", "uri", "path", shown=("inline", "configMapKeyRef", "uri", "path (on a laptop)")),
-        *not_from_a_laptop(),
+        *source_not_from_a_laptop(),
     ),
     "Endpoint": (exactly_one("serve", "openai"),),
     "OpenAI": (needs("!has(self.maxPrice)", "price", "without it nobody can tell what is spent; set price, or remove maxPrice"),),
