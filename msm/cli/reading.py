@@ -19,8 +19,11 @@ from msm.cluster.pods import PodLog, StagePod, pod_log, stage_pods
 from msm.cluster.runs import list_runs
 from msm.cluster.storage import is_known
 from msm.errors import MSMError, TryAgain, UserError
-from msm.local.records import load_accepted_run, load_results, load_status
+from msm.local.records import load_accepted_run
 from msm.local.status import RunStatus, StageStatus, State
+
+STORE_SECONDS = 60.0
+"""Until a store that could not be read is asked again: its silence must not hold up the watching."""
 
 
 @dataclass(slots=True)
@@ -31,6 +34,7 @@ class Looking:
     target: str
     documents: Documents | None = None
     note: str = ""
+    silent_until: float = float("-inf")
     last: RunObject = field(init=False)
 
     def view(self) -> RunView:
@@ -47,11 +51,14 @@ class Looking:
         """The status that the store has; None without a store that answers."""
         if self.last.record is None or not is_known(self.last.spec.get("storage"), self.remote.environ):
             return None
+        if self.remote.clock.monotonic() < self.silent_until:
+            return None
         try:
             self.documents = self.documents or documents_of(self.remote, self.last)
-            status = load_status(self.documents.store, self.documents.record)
-        except (MSMError, ValueError) as error:
+            status = self.documents.status()
+        except MSMError as error:
             self.note = f"without details from the store: {error}"
+            self.silent_until = self.remote.clock.monotonic() + STORE_SECONDS
             return None
         self.note = ""
         return status
@@ -113,7 +120,7 @@ def _documents(remote: Remote, run: RunObject) -> tuple[Documents | None, RunSta
         return None, None
     try:
         documents = documents_of(remote, run)
-        return documents, load_status(documents.store, documents.record)
+        return documents, documents.status()
     except MSMError as error:
         remote.screen.warn(f"without logs from the store: {clean(str(error))}")
         return None, None
@@ -158,7 +165,7 @@ def show_results(remote: Remote, target: str) -> None:
     """
     run = remote.run(target)
     documents = documents_of(remote, run)
-    results = load_results(documents.store, documents.record)
+    results = documents.results()
     if results is None:
         raise _no_results(remote, run)
     print_results(results, remote.screen)

@@ -5,10 +5,12 @@ be copied; a store is opened when something of it is needed, and its documents a
 """
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
+
+from pydantic import ValidationError
 
 from msm.cli.cluster_options import PLUGIN
 from msm.cli.screen import Screen
@@ -18,9 +20,15 @@ from msm.cluster.objects import RunObject, Standing
 from msm.cluster.runs import get_run
 from msm.cluster.storage import store_config
 from msm.errors import TryAgain, UserError
+from msm.local.accept import read_plan
+from msm.local.records import load_results, load_status
 
 if TYPE_CHECKING:
+    from msm.local.status import RunStatus
+    from msm.results.rows import Results
     from msm.store.objects import ObjectStore
+
+Document = TypeVar("Document")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +97,22 @@ class Documents:
     store: "ObjectStore"
     record: str
 
+    def status(self) -> "RunStatus | None":
+        """The status that the operator keeps there, or None.
+
+        Raises:
+            UserError: another version of the platform wrote it.
+        """
+        return _understood(self.record, lambda: load_status(self.store, self.record))
+
+    def results(self) -> "Results | None":
+        """The results, or None while there are none.
+
+        Raises:
+            UserError: another version of the platform wrote them.
+        """
+        return _understood(self.record, lambda: load_results(self.store, self.record))
+
 
 def documents_of(remote: Remote, run: RunObject) -> Documents:
     """Where a run's documents are.
@@ -96,18 +120,26 @@ def documents_of(remote: Remote, run: RunObject) -> Documents:
     Raises:
         UserError: it has none, or the store that is named here is not its store; TryAgain: it has none yet, or the store is silent.
     """
-    from msm.local.accept import read_plan
     from msm.store import open_store
 
     record = run.record
     if record is None:
         raise _no_documents(run)
     store = open_store(store_config(run.spec.get("storage"), remote.environ))
-    plan = read_plan(store, record)
+    plan = _understood(record, lambda: read_plan(store, record))
     if plan is None or run.plan_digest not in (None, plan.digest):
         problem = f"has {'no plan' if plan is None else 'another plan'} of {record} in runs/"
         raise UserError(store.uri, problem, "set MSM_STORE_URI (and MSM_STORE_ENDPOINT) to the store that the cluster uses")
     return Documents(store, record)
+
+
+def _understood(record: str, read: Callable[[], Document]) -> Document:
+    """What a reader of a record returns."""
+    try:
+        return read()
+    except ValidationError as error:
+        problem = f"was written by another version of the platform ({error.error_count()} differences)"
+        raise UserError(f"runs/{record}", problem, "use the version of msm that the cluster runs") from error
 
 
 def _no_documents(run: RunObject) -> TryAgain | UserError:

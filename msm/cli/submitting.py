@@ -59,8 +59,9 @@ def _next(here: "Remote", found: Submitted, file: Path, dry_run: bool) -> list[t
         return [("to submit", here.typed("submit", str(file)))]
     if run.standing is Standing.SUCCEEDED:
         return [("results", here.typed("results", run.name))]
-    if run.standing is Standing.FAILED:
-        return [("why", here.typed("status", run.name)), ("logs", here.typed("logs", run.name))]
+    if run.standing in (Standing.FAILED, Standing.REFUSED):
+        again = f"{here.typed('cancel', run.name, '--wait')}, then {here.typed('submit', str(file))}"
+        return [("why", here.typed("status", run.name)), ("logs", here.typed("logs", run.name)), ("again", again)]
     if run.is_suspended:
         return [("suspended", f"{here.typed('resume', run.name)} lets it go on")]
     commands = (("watch", "status", "-w"), ("wait", "wait"), ("logs", "logs"), ("results", "results"))

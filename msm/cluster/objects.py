@@ -88,6 +88,12 @@ class RunObject:
         return self.raw.get("spec") or {}
 
     @property
+    def wanted(self) -> tuple[object, ...]:
+        """Everything that a user writes: spec, labels, annotations."""
+        metadata = self.raw["metadata"]
+        return self.spec, metadata.get("labels") or {}, metadata.get("annotations") or {}
+
+    @property
     def status(self) -> Mapping[str, Any]:
         """What the operator says; empty until it has seen the run."""
         return self.raw.get("status") or {}

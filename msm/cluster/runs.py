@@ -12,7 +12,7 @@ from msm.api.run import API_VERSION
 from msm.cluster.connection import APPLY_PATCH, JSON, MERGE_PATCH, Answer, Requests
 from msm.cluster.objects import RunObject
 from msm.cluster.refusals import error_of, submission_error
-from msm.errors import UserError
+from msm.errors import TryAgain, UserError
 
 MANAGER = "msm"
 CREATED, NOT_FOUND, REFUSED = 201, 404, 400
@@ -70,10 +70,12 @@ def apply_run(requests: Requests, body: Mapping[str, Any], dry_run: bool = False
     """Make a run be as its file says: server-side apply under strict field validation.
 
     Raises:
-        UserError: the server refuses it, or there is another run of that name; TryAgain: it does not answer.
+        UserError: the server refuses it, or there is another run of that name; TryAgain: it does not answer, or that one is on its way out.
     """
     name = str(body["metadata"]["name"])
     before = find_run(requests, name)
+    if before is not None and before.is_deleting:
+        raise TryAgain(f'run "{name}" is being deleted in namespace {before.namespace}; submit again when it is gone')
     query = {"fieldManager": MANAGER, "fieldValidation": "Strict", **({"dryRun": "All"} if dry_run else {})}
     answer = requests.send("PATCH", path(requests.place.namespace, name), query=query, body=body, content=APPLY_PATCH)
     if answer.status >= REFUSED:
@@ -85,7 +87,7 @@ def apply_run(requests: Requests, body: Mapping[str, Any], dry_run: bool = False
 
 def _is_same(before: RunObject | None, after: RunObject) -> bool:
     """Whether applying changed nothing; a dry run keeps the version, so what is wanted is compared as well."""
-    return before is not None and before.version == after.version and before.spec == after.spec
+    return before is not None and before.version == after.version and before.wanted == after.wanted
 
 
 def set_suspend(requests: Requests, run: RunObject, suspend: bool) -> RunObject:

@@ -15,6 +15,8 @@ from typer.testing import Result
 
 from msm.cluster.connection import Where, connect
 from msm.cluster.refusals import error_of
+from msm.cluster.runs import apply_run
+from msm.errors import UserError
 from msm.store import open_store
 from msm.store.blobs import get_blob
 from tests.cluster.control_plane import Api, ControlPlane
@@ -151,6 +153,15 @@ def test_what_a_rule_of_the_definition_refuses_names_the_field(cluster: Cluster)
     assert found.exit_code == 2
     assert found.stderr.startswith("error: spec.tracking.uri: uri must be an http(s) address of a tracking server in a cluster")
     assert cluster.api.get("msmruns", "-n", cluster.namespace)["items"] == []
+
+
+def test_a_key_that_the_definition_lacks_is_refused_not_dropped(cluster: Cluster) -> None:
+    """What a newer `msm` would send to an older chart."""
+    body = small("newer", cluster.namespace, trainig={})
+    with pytest.raises(
+        UserError, match=r"^spec\.trainig: unknown field for the cluster's version of MSMRun; mend it, or upgrade the chart$"
+    ):
+        apply_run(connect(Where(namespace=cluster.namespace, kubeconfig=cluster.plane.kubeconfig), {}), body)
 
 
 def test_a_namespace_that_is_not_there_is_said(cluster: Cluster) -> None:

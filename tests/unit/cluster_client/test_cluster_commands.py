@@ -386,6 +386,32 @@ AGAIN: dict[str, tuple[Callable, str]] = {
 }
 
 
+def test_a_run_that_failed_is_run_again_by_deleting_it_first(cluster: ScriptedCluster, remote_file: Path) -> None:
+    submit()
+    turn(ACCEPTED, FAILED, name="example")(cluster.runs)
+    assert submit().stdout.splitlines()[-1] == (
+        "again      msm cancel example --wait --context lab, then msm submit run.yaml --context lab"
+    )
+
+
+def test_a_run_on_its_way_out_is_not_submitted_into(cluster: ScriptedCluster, remote_file: Path) -> None:
+    submit()
+    cluster.runs["example"]["metadata"]["deletionTimestamp"] = "2026-05-01T00:00:00Z"
+    found = submit()
+    assert (found.exit_code, found.stderr) == (
+        75,
+        'error: run "example" is being deleted in namespace team; submit again when it is gone\n',
+    )
+
+
+def test_records_of_another_version_are_said_to_be(cluster: ScriptedCluster, kept: Kept) -> None:
+    with_store(cluster, kept, ACCEPTED, SUCCEEDED)
+    kept.store.put(f"runs/{kept.uid}/results.json", b'{"run": "example", "newThings": []}')
+    found = msm("results", "example", *HERE)
+    assert found.exit_code == 2
+    assert f"error: runs/{kept.uid}: was written by another version of the platform" in found.stderr
+
+
 @pytest.mark.parametrize("case", AGAIN.values(), ids=AGAIN)
 def test_submitting_a_run_that_is_over_says_what_there_is(case: tuple, cluster: ScriptedCluster, remote_file: Path) -> None:
     change, said = case

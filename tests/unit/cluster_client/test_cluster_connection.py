@@ -12,6 +12,7 @@ import yaml
 from msm.cluster.connection import Where, connect
 from msm.cluster.labels import ATTEMPT, CONTAINER, KIND, RUN_UID, STAGE, STAGE_NAME
 from msm.errors import TryAgain, UserError
+from tests.unit.cli.kept import msm
 
 
 def kubeconfig(directory: Path, server: str = "http://127.0.0.1:1", current: str = "lab") -> Path:
@@ -74,6 +75,11 @@ def test_a_server_that_does_not_answer_is_worth_another_try(tmp_path: Path) -> N
     with pytest.raises(TryAgain) as found:
         connect(Where(kubeconfig=kubeconfig(tmp_path, server)), {}).send("GET", "/version")
     assert str(found.value) == f"the cluster at {server} (lab) does not answer: [Errno 111] Connection refused"
+
+
+def test_a_command_without_an_answer_exits_with_75(tmp_path: Path) -> None:
+    found = msm("status", "x", "--kubeconfig", str(kubeconfig(tmp_path)))
+    assert (found.exit_code, found.stderr.startswith("error: the cluster at http://127.0.0.1:1 (lab) does not answer: ")) == (75, True)
 
 
 def test_labels_are_the_operators() -> None:

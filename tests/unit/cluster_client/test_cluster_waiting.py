@@ -1,7 +1,7 @@
 """Where a run stands, and when waiting for it ends."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from msm.cluster.objects import RunObject, Standing
@@ -105,6 +105,7 @@ CONDITION = st.tuples(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(CONDITION, max_size=6, unique_by=lambda c: c[0]), st.sampled_from(list(Goal)))
 def test_whatever_the_conditions_are_a_success_is_only_said_where_one_is(conditions: list[tuple[str, str, str, str]], goal: Goal) -> None:
     run = RunObject(run_object("c", *conditions))
