@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from msm.api import MSMRun
 from msm.clock import Clock
 from msm.plan import Stage
 from msm.stages.contract import HEARTBEAT_SECONDS
@@ -38,6 +39,8 @@ class Memory:
     """Monotonic second of the last write of the status."""
     asked: float = float("inf")
     """Monotonic second of the first pass over it."""
+    parsed: tuple[int, MSMRun] | None = None
+    """The run as it was parsed, with the generation that was."""
 
 
 def look(observed: Observed, memory: Memory, store: ObjectStore, made: datetime, clock: Clock) -> Observed:

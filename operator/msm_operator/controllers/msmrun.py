@@ -7,30 +7,30 @@ condition.
 """
 
 import logging
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from msm.api import MSMRun
-from msm.errors import IntegrityError, MSMError, TryAgain, UserError
+from msm.errors import MSMError, TryAgain, UserError
 from msm.local.status import Phase, RunStatus
-from msm.store import StoreConfig
 from msm_operator.controllers import conclude, finishing
-from msm_operator.controllers.accept import Asked, accept, config_maps, parse
+from msm_operator.controllers.accept import parse
+from msm_operator.controllers.admission import Admission
 from msm_operator.controllers.children import act
 from msm_operator.controllers.decide_stages import Decision, RunPhase, decide
-from msm_operator.controllers.documents import Documents, config_for, keep_status, load, run_id
+from msm_operator.controllers.documents import Documents, keep_status
 from msm_operator.controllers.look import POLL_SECONDS, Memory, is_idle, look
 from msm_operator.controllers.observe import observe
 from msm_operator.controllers.observed import Observed, Policy
 from msm_operator.controllers.rooms import Rooms
 from msm_operator.controllers.showing import asked_of, config_of, tracking_condition
 from msm_operator.controllers.summary import Outside, refused, resource_status, run_status
+from msm_operator.runtime.cache import key_of
 from msm_operator.runtime.errors import ApiError
-from msm_operator.runtime.resources import CONFIGMAPS, MSMRUNS, SECRETS
+from msm_operator.runtime.resources import MSMRUNS
 from msm_operator.runtime.seams import Key
 from msm_operator.status.changes import events, is_worth_writing
 from msm_operator.status.conditions import Wanted, conditions, find, moment
@@ -38,12 +38,9 @@ from msm_operator.status.model import Status
 from msm_operator.status.reasons import ConditionType, Reason
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 AGAIN = timedelta(seconds=10)
 LATER = timedelta(seconds=60)
 QUIETLY = timedelta(seconds=2)
-KEPT_DOCUMENTS = 1000
-"""Runs whose plan is kept in memory; the others are read again when something happens to them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +58,10 @@ class MSMRunReconciler:
 
     rooms: Rooms
     memories: dict[Key, tuple[str, Memory]] = field(default_factory=dict)
-    documents: "OrderedDict[str, Documents]" = field(default_factory=OrderedDict)
+    admission: Admission = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.admission = Admission(self.rooms)
 
     async def reconcile(self, key: Key) -> timedelta | None:
         """Bring a run one step on."""
@@ -71,9 +71,9 @@ class MSMRunReconciler:
         if obj is None:
             return None
         if "deletionTimestamp" in obj["metadata"]:
-            return await finishing.finalize(obj, self.rooms, partial(self._config, obj))
+            return await finishing.finalize(obj, self.rooms, partial(self.admission.config, obj))
         if finishing.is_over(obj):
-            return await finishing.afterwards(obj, self.rooms, partial(self._frozen, obj))
+            return await finishing.afterwards(obj, self.rooms, partial(self.admission.frozen, obj))
         outcome = await self._outcome(obj)
         await self._write(obj, outcome)
         return outcome.delay
@@ -81,11 +81,11 @@ class MSMRunReconciler:
     async def _outcome(self, obj: Mapping[str, Any]) -> Outcome:
         """A pass; whatever a run or the outside does wrong becomes a status."""
         try:
-            run = parse(obj)
+            run = self._parsed(obj)
         except UserError as error:
             return self._refused(obj, _reason(error), str(error), None)
         try:
-            documents = await self._documents(obj, run)
+            documents = await self.admission.documents(obj, run)
             return self._resolving(obj) if documents is None else await self._advance(obj, run, documents)
         except UserError as error:
             return self._refused(obj, _reason(error), str(error), LATER)
@@ -96,6 +96,13 @@ class MSMRunReconciler:
         except MSMError as error:
             return self._unavailable(obj, Reason.DAMAGED, str(error))
 
+    def _parsed(self, obj: Mapping[str, Any]) -> MSMRun:
+        """The run, parsed once a generation."""
+        memory, generation = self._memory(obj), obj["metadata"].get("generation", 0)
+        if memory.parsed is None or memory.parsed[0] != generation:
+            memory.parsed = (generation, parse(obj))
+        return memory.parsed[1]
+
     async def _advance(self, obj: Mapping[str, Any], run: MSMRun, documents: Documents) -> Outcome:
         """Observe, decide, act; returns what to say of it."""
         rooms, now = self.rooms, self.rooms.clock.now()
@@ -105,7 +112,7 @@ class MSMRunReconciler:
         if not is_idle(observed, memory, rooms.clock):
             made = moment(obj["metadata"].get("creationTimestamp")) or now
             asking = partial(look, observed, memory, documents.store, made, rooms.clock)
-            observed = await self._ask(documents.config, asking)
+            observed = await self.admission.ask(documents.config, asking)
         decision = await act(obj, documents, observed, decide(observed, now), rooms, now)
         return self._said(obj, documents, observed, decision, now)
 
@@ -121,7 +128,7 @@ class MSMRunReconciler:
 
     def _outside(self, obj: Mapping[str, Any], documents: Documents, kept: RunStatus, decision: Decision) -> Outside:
         """MLflow's state; and, when everything is committed, the results: computed beside the loop and picked up here."""
-        key = _key(obj)
+        key = key_of(obj)
         results, note, concluded = conclude.kept_brief(obj.get("status", {})), "", False
         full: Mapping[str, Any] | None = None
         if decision.phase is RunPhase.COMPLETE:
@@ -144,95 +151,12 @@ class MSMRunReconciler:
         due = decision.wake - now if decision.wake is not None else poll
         return max(timedelta(seconds=0.2), min(poll, due))
 
-    async def _documents(self, obj: Mapping[str, Any], run: MSMRun) -> Documents | None:
-        """The run's frozen documents; None while they are being made.
-
-        Raises:
-            UserError: it cannot be accepted; TryAgain: something does not answer; IntegrityError: the plan is gone or another.
-        """
-        uid = obj["metadata"]["uid"]
-        found = self.documents.get(uid)
-        if found is None:
-            frozen = obj.get("status", {}).get("plan", {}).get("digest")
-            found = await (self._frozen(obj, run) if frozen else self._accepted(obj, run))
-            if found is None:
-                return None
-            if frozen and found.digest != frozen:
-                raise IntegrityError(f"runs/{found.id}/plan.json is another plan than was accepted ({frozen[:12]})")
-            self.documents[uid] = found
-        self.documents.move_to_end(uid)
-        while len(self.documents) > KEPT_DOCUMENTS:
-            self.documents.popitem(last=False)
-        return found
-
-    async def _frozen(self, obj: Mapping[str, Any], run: MSMRun | None = None) -> Documents:
-        """The documents of a run that was accepted before."""
-        metadata = obj["metadata"]
-        config = await self._config(obj, run or parse(obj))
-        id_ = run_id(metadata["name"], metadata["uid"])
-        found = await self._ask(config, lambda: load(self.rooms.stores.open(config), config, id_))
-        if found is None:
-            raise IntegrityError(f"runs/{id_}/plan.json is gone; the run was accepted with it and cannot go on without")
-        return found
-
-    async def _accepted(self, obj: Mapping[str, Any], run: MSMRun) -> Documents | None:
-        """Accept a run, in a thread; None until that is done."""
-        rooms = self.rooms
-        config = await self._config(obj, run)
-        store = await self._ask(config, lambda: rooms.stores.open(config))
-        asked = Asked(run, obj["metadata"]["namespace"], obj["metadata"]["uid"], await self._texts(obj, run))
-        work = partial(accept, asked, config, store, rooms.clients, rooms.installation)
-        done = rooms.background.pick_up(_key(obj), "accept", work)
-        if done is None:
-            return None
-        await finishing.guard(obj, run, rooms)
-        return done[0]
-
-    async def _ask(self, config: StoreConfig, question: Callable[[], T]) -> T:
-        """What a store answers; one that is silent is left alone for a while, by all runs.
-
-        Raises:
-            TryAgain: it does not answer, or did not a moment ago.
-        """
-        stores = self.rooms.stores
-        stores.check(config)
-        try:
-            return await self.rooms.background.ask(question)
-        except TryAgain as error:
-            stores.silent(config, str(error))
-            raise
-
-    async def _config(self, obj: Mapping[str, Any], run: MSMRun) -> StoreConfig:
-        """Where the run's artifacts lie."""
-        secret = await self._store_secret(obj, run)
-        installation = self.rooms.installation
-        return config_for(run, installation.store, installation.namespaced, secret, None)
-
-    async def _store_secret(self, obj: Mapping[str, Any], run: MSMRun) -> Mapping[str, str] | None:
-        """A run's own store credential, which is only ever read in namespaced mode."""
-        ref = run.spec.storage.secret_ref if run.spec.storage is not None else None
-        if ref is None or not self.rooms.installation.namespaced:
-            return None
-        found = await self.rooms.get(SECRETS, Key(obj["metadata"]["namespace"], ref.name))
-        if found is None:
-            raise UserError("spec.storage.secretRef", f"there is no Secret {ref.name} in this namespace", "make it")
-        return finishing.decoded(found)
-
-    async def _texts(self, obj: Mapping[str, Any], run: MSMRun) -> dict[Any, str]:
-        """Contents of the ConfigMaps that a run names; absent ones are left out."""
-        found: dict[Any, str] = {}
-        for ref in config_maps(run):
-            held = await self.rooms.get(CONFIGMAPS, Key(obj["metadata"]["namespace"], ref.name))
-            if held is not None and ref.key in (held.get("data") or {}):
-                found[ref] = held["data"][ref.key]
-        return found
-
     def _resolving(self, obj: Mapping[str, Any]) -> Outcome:
         """Not accepted yet; said only when it takes a while, to spare a write."""
         memory, monotonic = self._memory(obj), self.rooms.clock.monotonic()
         memory.asked = min(memory.asked, monotonic)
-        said_before = find(obj.get("status", {}), ConditionType.ACCEPTED)
-        if monotonic - memory.asked < QUIETLY.total_seconds() or (said_before is not None and said_before["status"] == "False"):
+        has_word = find(obj.get("status", {}), ConditionType.ACCEPTED) is not None
+        if monotonic - memory.asked < QUIETLY.total_seconds() or has_word:
             return Outcome(dict(obj.get("status", {})), QUIETLY)
         said = refused(obj["metadata"].get("generation", 0), Reason.RESOLVING, "inputs are being resolved", sure=False)
         return self._plain(obj, said, AGAIN)
@@ -284,7 +208,7 @@ class MSMRunReconciler:
 
     def _memory(self, obj: Mapping[str, Any]) -> Memory:
         """What is remembered of this very object, not of an earlier one of its name."""
-        key, uid = _key(obj), obj["metadata"]["uid"]
+        key, uid = key_of(obj), obj["metadata"]["uid"]
         if self.memories.get(key, ("", None))[0] != uid:
             self.memories[key] = (uid, Memory())
         return self.memories[key][1]
@@ -293,11 +217,7 @@ class MSMRunReconciler:
         """A run that is gone, or needs no more passes."""
         if key in self.memories:
             self.rooms.background.forget(key)
-            self.documents.pop(self.memories.pop(key)[0], None)
-
-
-def _key(obj: Mapping[str, Any]) -> Key:
-    return Key(obj["metadata"]["namespace"], obj["metadata"]["name"])
+            self.admission.forget(self.memories.pop(key)[0])
 
 
 def _identity(obj: Mapping[str, Any]) -> dict[str, str]:

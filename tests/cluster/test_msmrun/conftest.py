@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.cluster import rbac
 from tests.cluster.control_plane import ControlPlane
-from tests.cluster.test_msmrun.installation import Installation
+from tests.cluster.test_msmrun.installation import HOME, Installation
 from tests.s3 import S3Server, running_s3
 
 
@@ -20,8 +21,9 @@ def store_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]
 def operator(
     training_operator: ControlPlane, definitions: ControlPlane, store_server: S3Server, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Installation]:
-    """The operator, running."""
-    installation = Installation(training_operator, store_server, tmp_path_factory.mktemp("operator"))
+    """The operator, running with the token of its ServiceAccount and the rights that the chart grants."""
+    kubeconfig = rbac.install(training_operator, HOME)
+    installation = Installation(training_operator, store_server, tmp_path_factory.mktemp("operator"), kubeconfig)
     installation.prepare()
     installation.start()
     yield installation

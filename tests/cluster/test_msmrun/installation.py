@@ -27,6 +27,8 @@ from tests.finished import commit, items, lines, run_data
 from tests.s3 import S3Server
 
 Object = dict[str, Any]
+HOME = "msm-system"
+"""The operator's namespace."""
 TINY: Object = {"arms": [{"name": "base"}], "corpora": [], "demonstrations": [], "modelSpecs": [], "registry": {"model": "x"}}
 """A run of two stages, the second of which needs the first."""
 CODE, MESSAGE, REASON, NEVER = (f"fake.modelspec.dev/{name}" for name in ("exit-code", "message", "reason", "never-start"))
@@ -39,21 +41,25 @@ class Installation:
     plane: ControlPlane
     s3: S3Server
     directory: Path
+    kubeconfig: Path
+    """The operator's own identity."""
     more: dict[str, str] = field(default_factory=dict)
     bucket: str = field(default_factory=lambda: f"msm-{uuid.uuid4().hex[:8]}")
     process: "subprocess.Popen[bytes] | None" = None
 
     def prepare(self) -> None:
-        """Make the store's bucket and the inputs of the runs."""
+        """Make the store's bucket and that of the inputs."""
         self.s3.make_bucket(self.bucket)
         self.s3.make_bucket("inputs")
-        bucket = open_store(self.s3.config("inputs"))
-        bucket.put("items.jsonl", lines(items()))
-        bucket.put("model/model.safetensors", b"weights")
+        self.inputs.put("items.jsonl", lines(items()))
 
     @property
     def config(self) -> StoreConfig:
         return self.s3.config(self.bucket, "store")
+
+    @property
+    def inputs(self) -> ObjectStore:
+        return open_store(self.s3.config("inputs"))
 
     @property
     def store(self) -> ObjectStore:
@@ -68,13 +74,13 @@ class Installation:
         environment = {
             **os.environ,
             **self.config.to_environ(),
-            "POD_NAMESPACE": "default",
+            "POD_NAMESPACE": HOME,
             "MSM_STAGE_IMAGE": "example.invalid/trainer:1",
             "MSM_HEALTH_PORT": "0",
             "MSM_HEALTH_HOST": "127.0.0.1",
             **self.more,
         }
-        command = [sys.executable, "-m", "msm_operator", "--kubeconfig", str(self.plane.kubeconfig)]
+        command = [sys.executable, "-m", "msm_operator", "--kubeconfig", str(self.kubeconfig)]
         with (self.directory / f"{name}.log").open("ab") as log:
             self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
         return self
@@ -87,10 +93,11 @@ class Installation:
             self.process = None
 
     def submit(self, namespace: str, name: str = "example", **spec: Any) -> None:
-        """Apply a run."""
+        """Apply a run; its model is the namespace's own, so that no test finds what another has made."""
+        self.inputs.put(f"{namespace}/model.safetensors", namespace.encode())
         data = run_data(seeds=[0])
         data["metadata"] = {"name": name, "namespace": namespace}
-        data["spec"]["baseModel"]["uri"] = "s3://inputs/model"
+        data["spec"]["baseModel"]["uri"] = f"s3://inputs/{namespace}"
         data["spec"]["evals"][0]["items"]["source"] = {"uri": "s3://inputs/items.jsonl"}
         data["spec"] |= spec
         self.plane.api.put(data)
@@ -133,7 +140,8 @@ class Installation:
 
     def work(self, namespace: str, name: str = "example") -> int:
         """Do the work of every running pod; how many."""
-        pods = [p for p in self.pods(namespace) if CODE not in p["metadata"].get("annotations", {})]
+        stages = [p for p in self.pods(namespace) if STAGE in p["metadata"].get("labels", {})]
+        pods = [p for p in stages if CODE not in p["metadata"].get("annotations", {})]
         for pod in pods:
             documents = self.documents(namespace, name)
             stage = self.stage_of(pod, documents.plan)

@@ -38,6 +38,8 @@ from msm_operator.runtime.resources import (
 from msm_operator.runtime.seams import Key
 from tests.finished import commit, items, lines, run_data
 
+CHAIN: dict[str, Any] = {"arms": [{"name": "base"}], "corpora": [], "demonstrations": [], "modelSpecs": [], "registry": {"model": "x"}}
+"""A run of two stages, the second of which needs the first."""
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 NAMESPACE = "team"
 

@@ -4,11 +4,11 @@ from typing import Any
 
 from msm_operator.runtime.resources import JOBS, MSMRUNS
 from msm_operator.runtime.seams import Key
-from tests.unit.operator_msmrun.cluster import NAMESPACE, Workshop, msm_run
+from tests.unit.operator_msmrun.cluster import CHAIN, NAMESPACE, Workshop, msm_run
 
 
 def test_deletion_with_policy_delete_takes_the_records_and_no_artifact(workshop: Workshop) -> None:
-    workshop.submit(msm_run(execution={"deletionPolicy": "Delete"}))
+    workshop.submit(msm_run(**CHAIN, execution={"deletionPolicy": "Delete"}))
     workshop.finish()
     documents, stage = workshop.documents(), workshop.plan.stages[0]
     workshop.cluster.remove(MSMRUNS, Key(NAMESPACE, "example"))
@@ -38,13 +38,13 @@ def test_a_deletion_does_not_wait_for_ever_for_a_store_that_is_gone(workshop: Wo
 
 
 def test_a_run_without_that_policy_has_no_finalizer(workshop: Workshop) -> None:
-    workshop.submit(msm_run())
+    workshop.submit(msm_run(**CHAIN))
     workshop.finish()
     assert not workshop.run_object()["metadata"].get("finalizers")
 
 
 def test_a_finished_run_goes_when_its_time_has_come(workshop: Workshop) -> None:
-    workshop.submit(msm_run(ttlSecondsAfterFinished=60))
+    workshop.submit(msm_run(**CHAIN, ttlSecondsAfterFinished=60))
     workshop.finish()
     delay = workshop.reconcile()
     assert delay is not None and 50 < delay.total_seconds() <= 60
@@ -60,7 +60,7 @@ def test_a_store_that_is_down_is_a_condition_and_nothing_fails(workshop: Worksho
     def dead(config: object) -> Any:
         raise TryAgain("no answer from s3")
 
-    workshop.submit(msm_run())
+    workshop.submit(msm_run(**CHAIN))
     workshop.reconcile()
     (job,) = workshop.jobs()
     opened = workshop.opener
@@ -110,3 +110,24 @@ def test_another_run_at_work_on_the_same_stage_is_followed(workshop: Workshop) -
     workshop.clock(20)
     workshop.reconcile()
     assert len(workshop.jobs()) == 1, "it fell silent"
+
+
+def test_an_input_that_does_not_answer_is_asked_again_and_said_once(workshop: Workshop) -> None:
+    from msm.errors import TryAgain
+
+    def silent(prefix: str) -> Any:
+        raise TryAgain("s3://inputs does not answer")
+
+    workshop.bucket.list = silent  # type: ignore[method-assign]
+    workshop.submit(msm_run(**CHAIN))
+    for _ in range(4):
+        workshop.reconcile()
+        workshop.clock(10)
+    accepted = workshop.condition("Accepted")
+    assert (accepted["status"], accepted["reason"], accepted["message"]) == ("Unknown", "InputUnavailable", "s3://inputs does not answer")
+    assert len(workshop.cluster.writes) == 1
+    del workshop.bucket.list  # type: ignore[method-assign]
+    workshop.reconcile()
+    workshop.clock(3)
+    workshop.reconcile()
+    assert workshop.condition("Accepted")["status"] == "True"

@@ -7,7 +7,7 @@ import pytest
 from msm.local.records import load_results, load_status
 from msm_operator.runtime.resources import JOBS, PYTORCHJOBS
 from msm_operator.runtime.seams import Key
-from tests.unit.operator_msmrun.cluster import NAMESPACE, Workshop, msm_run
+from tests.unit.operator_msmrun.cluster import CHAIN, NAMESPACE, Workshop, msm_run
 
 
 def test_a_run_is_accepted_its_plan_frozen_and_its_first_stage_started(workshop: Workshop) -> None:
@@ -63,7 +63,7 @@ def test_a_stage_transition_costs_at_most_three_writes(workshop: Workshop) -> No
 
 
 def test_a_finished_run_that_is_looked_at_again_writes_nothing(workshop: Workshop) -> None:
-    workshop.submit(msm_run())
+    workshop.submit(msm_run(**CHAIN))
     workshop.finish()
     writes = len(workshop.cluster.writes)
     workshop.reconciler = workshop.make()
@@ -82,10 +82,10 @@ def test_parallelism_bounds_the_stages_at_work(workshop: Workshop) -> None:
 
 
 def test_a_second_run_with_the_same_inputs_starts_nothing(workshop: Workshop) -> None:
-    workshop.submit(msm_run())
+    workshop.submit(msm_run(**CHAIN))
     workshop.finish()
     before = len(workshop.attempts())
-    workshop.submit(msm_run(name="again"))
+    workshop.submit(msm_run(name="again", **CHAIN))
     workshop.reconcile("again")
     assert workshop.condition("Succeeded", "again")["status"] == "True"
     assert len(workshop.attempts()) == before
@@ -134,10 +134,6 @@ def test_a_fault_is_retried_after_a_pause_and_counted(workshop: Workshop) -> Non
     workshop.clock(6)
     workshop.reconcile()
     assert [n for _, n in workshop.attempts()] == [1, 2], "the failed one is kept for its log"
-
-
-CHAIN: dict[str, Any] = {"arms": [{"name": "base"}], "corpora": [], "demonstrations": [], "modelSpecs": [], "registry": {"model": "x"}}
-"""A run of two stages, the second of which needs the first."""
 
 
 def test_the_users_mistake_in_a_stage_ends_the_run_with_its_message(workshop: Workshop) -> None:
@@ -191,7 +187,7 @@ def test_a_deleted_job_is_noticed_after_a_while_and_made_anew_under_the_next_num
 
 
 def test_suspending_stops_everything_and_resuming_goes_on_under_the_next_number(workshop: Workshop) -> None:
-    workshop.submit(msm_run())
+    workshop.submit(msm_run(**CHAIN))
     workshop.reconcile()
     workshop.pod(workshop.jobs()[0])
     workshop.change(suspend=True)

@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.operator_msmrun.cluster import Workshop, msm_run
+from tests.unit.operator_msmrun.cluster import CHAIN, Workshop, msm_run
 
 pytestmark = pytest.mark.slow
-CHAIN = {"arms": [{"name": "base"}], "corpora": [], "demonstrations": [], "modelSpecs": [], "registry": {"model": "x"}}
 
 
 def until_said(workshop: Workshop, status: str, seconds: float = 120) -> None:

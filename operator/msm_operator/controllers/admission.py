@@ -1,0 +1,123 @@
+"""Which frozen documents a run has: found in memory, found in the store, or made by accepting it.
+
+Neighbours: `accept` and `documents` do the work in threads, `msmrun` goes on with the result. Invariants: a run whose status has a plan is
+never planned again; a store that gave no answer is left alone for a while by all runs. Cost: one read of a plan for each run that is not
+in memory.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, TypeVar
+
+from msm.api import MSMRun
+from msm.api.inputs import KeyRef
+from msm.errors import IntegrityError, TryAgain, UserError
+from msm.store import StoreConfig
+from msm_operator.controllers import finishing
+from msm_operator.controllers.accept import Asked, accept, config_maps, parse
+from msm_operator.controllers.documents import Documents, config_for, load, run_id
+from msm_operator.controllers.rooms import Rooms
+from msm_operator.runtime.cache import key_of
+from msm_operator.runtime.resources import CONFIGMAPS, SECRETS
+from msm_operator.runtime.seams import Key
+
+T = TypeVar("T")
+KEPT_DOCUMENTS = 1000
+"""Runs whose plan is kept in memory; the others are read again when something happens to them."""
+
+
+@dataclass(slots=True)
+class Admission:
+    """What was accepted, for the runs that are at work; by uid."""
+
+    rooms: Rooms
+    kept: "OrderedDict[str, Documents]" = field(default_factory=OrderedDict)
+
+    async def documents(self, obj: Mapping[str, Any], run: MSMRun) -> Documents | None:
+        """The run's frozen documents; None while they are being made.
+
+        Raises:
+            UserError: it cannot be accepted; TryAgain: something does not answer; IntegrityError: the plan is gone or another.
+        """
+        uid = obj["metadata"]["uid"]
+        found = self.kept.get(uid)
+        if found is None:
+            frozen = obj.get("status", {}).get("plan", {}).get("digest")
+            found = await (self.frozen(obj, run) if frozen else self._accepted(obj, run))
+            if found is None:
+                return None
+            if frozen and found.digest != frozen:
+                raise IntegrityError(f"runs/{found.id}/plan.json is another plan than was accepted ({frozen[:12]})")
+            self.kept[uid] = found
+        self.kept.move_to_end(uid)
+        while len(self.kept) > KEPT_DOCUMENTS:
+            self.kept.popitem(last=False)
+        return found
+
+    async def frozen(self, obj: Mapping[str, Any], run: MSMRun | None = None) -> Documents:
+        """The documents of a run that was accepted before."""
+        metadata = obj["metadata"]
+        config = await self.config(obj, run or parse(obj))
+        id_ = run_id(metadata["name"], metadata["uid"])
+        found = await self.ask(config, lambda: load(self.rooms.stores.open(config), config, id_))
+        if found is None:
+            raise IntegrityError(f"runs/{id_}/plan.json is gone; the run was accepted with it and cannot go on without")
+        return found
+
+    async def _accepted(self, obj: Mapping[str, Any], run: MSMRun) -> Documents | None:
+        """Accept a run, in a thread; None until that is done."""
+        rooms = self.rooms
+        config = await self.config(obj, run)
+        store = await self.ask(config, lambda: rooms.stores.open(config))
+        asked = Asked(run, obj["metadata"]["namespace"], obj["metadata"]["uid"], await self._texts(obj, run))
+        work = partial(accept, asked, config, store, rooms.clients, rooms.installation)
+        done = rooms.background.pick_up(key_of(obj), "accept", work)
+        if done is None:
+            return None
+        await finishing.guard(obj, run, rooms)
+        return done[0]
+
+    async def ask(self, config: StoreConfig, question: Callable[[], T]) -> T:
+        """What a store answers; one that is silent is left alone for a while, by all runs.
+
+        Raises:
+            TryAgain: it does not answer, or did not a moment ago.
+        """
+        stores = self.rooms.stores
+        stores.check(config)
+        try:
+            return await self.rooms.background.ask(question)
+        except TryAgain as error:
+            stores.silent(config, str(error))
+            raise
+
+    async def config(self, obj: Mapping[str, Any], run: MSMRun) -> StoreConfig:
+        """Where the run's artifacts lie."""
+        secret = await self._store_secret(obj, run)
+        installation = self.rooms.installation
+        return config_for(run, installation.store, installation.namespaced, secret, None)
+
+    async def _store_secret(self, obj: Mapping[str, Any], run: MSMRun) -> Mapping[str, str] | None:
+        """A run's own store credential, which is only ever read in namespaced mode."""
+        ref = run.spec.storage.secret_ref if run.spec.storage is not None else None
+        if ref is None or not self.rooms.installation.namespaced:
+            return None
+        found = await self.rooms.get(SECRETS, Key(obj["metadata"]["namespace"], ref.name))
+        if found is None:
+            raise UserError("spec.storage.secretRef", f"there is no Secret {ref.name} in this namespace", "make it")
+        return finishing.decoded(found)
+
+    async def _texts(self, obj: Mapping[str, Any], run: MSMRun) -> dict[KeyRef, str]:
+        """Contents of the ConfigMaps that a run names; absent ones are left out."""
+        found: dict[KeyRef, str] = {}
+        for ref in config_maps(run):
+            held = await self.rooms.get(CONFIGMAPS, Key(obj["metadata"]["namespace"], ref.name))
+            if held is not None and ref.key in (held.get("data") or {}):
+                found[ref] = held["data"][ref.key]
+        return found
+
+    def forget(self, uid: str) -> None:
+        """A run that needs no more passes."""
+        self.kept.pop(uid, None)
