@@ -53,6 +53,7 @@ class AliasReader:
     read: Read | None = None
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(THREADS, "aliases"))
+    fresh: float = FRESH_SECONDS
     _answers: dict[tuple[str, str, str], tuple[float, AliasVersion | None]] = field(default_factory=dict)
     _silent: dict[str, _Silence] = field(default_factory=dict)
     _clients: dict[str, object] = field(default_factory=dict)
@@ -61,7 +62,7 @@ class AliasReader:
         """What the alias names, as of some seconds ago at most."""
         now, key = self.clock.monotonic(), (config.uri, model, alias)
         known = self._answers.get(key)
-        if known is not None and now - known[0] < FRESH_SECONDS:
+        if known is not None and now - known[0] < self.fresh:
             return Answer(known[1])
         silence = self._silent.get(config.uri)
         if silence is not None and now < silence.until:

@@ -6,6 +6,7 @@ is followed once.
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -17,7 +18,7 @@ from msm_operator.backends.names import MANAGED_BY, MANAGER
 from msm_operator.controllers.background import Background
 from msm_operator.controllers.documents import Stores
 from msm_operator.promotion.aliases import AliasReader
-from msm_operator.promotion.controller import EvalDeploymentReconciler
+from msm_operator.promotion.controller import POLL, EvalDeploymentReconciler
 from msm_operator.promotion.names import DEPLOYMENT
 from msm_operator.promotion.rooms import Caches, Rooms
 from msm_operator.runtime.controller import Controller, Work, label_key, owner_keys
@@ -41,13 +42,22 @@ class Shared:
 
 
 def add(
-    manager: Manager, shared: Shared, get: Get, said: Installation, stores: Stores, clients: Callable[[StoreConfig], Clients], clock: Clock
+    manager: Manager,
+    shared: Shared,
+    get: Get,
+    said: Installation,
+    stores: Stores,
+    clients: Callable[[StoreConfig], Clients],
+    clock: Clock,
+    *,
+    aliases: AliasReader | None = None,
+    poll: timedelta = POLL,
 ) -> tuple[Background, AliasReader]:
     """Follow EvalDeployments and their Services, and have the controller look at each; close what is returned at the end."""
     deployments = manager.follow(EVALDEPLOYMENTS)
     addresses = manager.follow(SERVICES, labels=OURS)
     controllers: list[Controller] = []
-    background, aliases = Background(partial(_wake, controllers)), AliasReader(clock)
+    background, aliases = Background(partial(_wake, controllers)), aliases or AliasReader(clock)
     rooms = Rooms(
         caches=Caches(
             deployments.store, shared.services.store, shared.workloads.store, addresses.store, shared.jobs.store, shared.pods.store
@@ -65,7 +75,7 @@ def add(
     owned, labelled = owner_keys(EVALDEPLOYMENTS.api_version, EVALDEPLOYMENTS.kind), label_key(DEPLOYMENT)
     related = [(shared.jobs, owned), (shared.services, owned), (addresses, owned), (shared.pods, labelled), (shared.workloads, labelled)]
     controllers.append(
-        manager.control("evaldeployment", EvalDeploymentReconciler(rooms), deployments, related=related, work=Work(workers=WORKERS))
+        manager.control("evaldeployment", EvalDeploymentReconciler(rooms, poll), deployments, related=related, work=Work(workers=WORKERS))
     )
     return background, aliases
 

@@ -52,6 +52,7 @@ class EvalDeploymentReconciler:
     """One controller. What it remembers between passes is for speed alone."""
 
     rooms: Rooms
+    poll: timedelta = POLL
     memories: dict[Key, tuple[str, Memory]] = field(default_factory=dict)
 
     async def reconcile(self, key: Key) -> timedelta | None:
@@ -72,21 +73,21 @@ class EvalDeploymentReconciler:
             run = as_run(found)
             answer = await self._ask(run, found)
         except UserError as error:
-            return self._said(obj, [Wanted(ConditionType.READY, self._ready(obj), Reason.INVALID_SPEC, str(error))], POLL)
+            return self._said(obj, [Wanted(ConditionType.READY, self._ready(obj), Reason.INVALID_SPEC, str(error))], self.poll)
         tracking = _tracking(answer)
         try:
             return await self._advance(obj, found, run, answer, tracking)
         except UserError as error:
             reason = Reason.NAME_TAKEN if error.field == "metadata.name" else Reason.INVALID_SPEC
-            return self._said(obj, [Wanted(ConditionType.READY, self._ready(obj), reason, str(error)), tracking], POLL)
+            return self._said(obj, [Wanted(ConditionType.READY, self._ready(obj), reason, str(error)), tracking], self.poll)
         except TryAgain as error:
             return self._said(obj, [_store("False", Reason.UNREACHABLE, str(error)), tracking], SOON)
         except Forbidden as error:
-            return self._said(obj, [Wanted(ConditionType.SERVING_AVAILABLE, "False", Reason.DENIED, str(error)), tracking], POLL)
+            return self._said(obj, [Wanted(ConditionType.SERVING_AVAILABLE, "False", Reason.DENIED, str(error)), tracking], self.poll)
         except ApiError:
             raise
         except MSMError as error:
-            return self._said(obj, [_store("False", Reason.DAMAGED, str(error)), tracking], POLL)
+            return self._said(obj, [_store("False", Reason.DAMAGED, str(error)), tracking], self.poll)
 
     async def _ask(self, run: MSMRun, found: EvalDeployment) -> Answer:
         config = tracking_of(run, self.rooms.installation)
@@ -109,7 +110,7 @@ class EvalDeploymentReconciler:
         gathered = await rooms.background.ask(lambda: self._asked(config, visit))
         site = Site(obj, found.spec, gathered, config, _secret_name(run, config, rooms), rooms)
         decision = await act(site, decide(gathered.seen, now), now)
-        return Outcome(self._status(obj, gathered, decision, tracking, now), _delay(decision, now))
+        return Outcome(self._status(obj, gathered, decision, tracking, now), _delay(decision, self.poll, now))
 
     def _asked(self, config: StoreConfig, question: Callable[[ObjectStore], T]) -> T:
         """What a store answers; one that was silent a moment ago is not asked. Blocking."""
@@ -204,10 +205,10 @@ def _secret_name(run: MSMRun, config: StoreConfig, rooms: Rooms) -> str | None:
     return own.name if own is not None else rooms.installation.store_secret
 
 
-def _delay(decision: Decision, now: datetime) -> timedelta:
+def _delay(decision: Decision, poll: timedelta, now: datetime) -> timedelta:
     """Until the alias is due, or what the decision waits for."""
-    due = decision.again - now if decision.again is not None else POLL
-    return max(timedelta(0), min(POLL, due))
+    due = decision.again - now if decision.again is not None else poll
+    return max(timedelta(0), min(poll, due))
 
 
 def _tracking(answer: Answer) -> Wanted:

@@ -6,7 +6,7 @@ the base and each adapter into directories of their own below one parent, as KSe
 largest LoRA rank out of a list and takes 16 where none is stated, so it is always stated.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -134,7 +134,3 @@ def replicas_of(service: Mapping[str, Any]) -> int | None:
     count = service.get("spec", {}).get("predictor", {}).get("minReplicas")
     return count if isinstance(count, int) else None
 
-
-def resources_of(wish: Wish) -> Sequence[Resource]:
-    """What a unit consists of, the server last."""
-    return [resource for resource in PARTS if resource is not SERVING_RUNTIMES or wish.runtime is None]
