@@ -133,4 +133,3 @@ def replicas_of(service: Mapping[str, Any]) -> int | None:
     """How many pods an InferenceService asks for."""
     count = service.get("spec", {}).get("predictor", {}).get("minReplicas")
     return count if isinstance(count, int) else None
-
