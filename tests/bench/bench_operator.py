@@ -174,7 +174,7 @@ async def start(bench: Bench) -> None:
     """Runs accepted and started a second, and the same writes by the bare client."""
     namespace, count = fresh_namespace(bench, "start"), bench.options.runs
     began: set[str] = set()
-    since = datetime.now(UTC)
+    since, cpu = datetime.now(UTC), cpu_seconds(bench)
     async with (
         bare_client(bench.plane) as bare,
         following(bench.plane, lambda _, change: began.add(run_of(change.object)), *children(namespace)),
@@ -184,7 +184,8 @@ async def start(bench: Bench) -> None:
         created = time.monotonic() - begin
         await until(lambda: len(began) >= count, 30 + count * 2.0, f"{len(began)} of {count} started")
         bench.say("runs_per_second", round(count / (time.monotonic() - begin), 2))
-    print(f"  created at {count / created:.1f}/s", flush=True)
+    spent = {name: round((now - cpu[name]) / count, 4) for name, now in cpu_seconds(bench).items()}
+    print(f"  created at {count / created:.1f}/s; CPU seconds a run {spent}", flush=True)
     writes = Counter((write.verb, write.resource) for write in bench.operators_writes(since, namespace) if write.code < 300)
     print(f"  the operator's writes a run: { {' '.join(kind): round(number / count, 2) for kind, number in writes.items()} }", flush=True)
     await again(bench, namespace, {resource: max(1, round(number / count)) for (_, resource), number in writes.items()}, count)
@@ -432,6 +433,14 @@ def resident(pid: int) -> float:
     """MiB of a process that are in memory."""
     line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS"))
     return int(line.split()[1]) / 1024
+
+
+def cpu_seconds(bench: Bench) -> dict[str, float]:
+    """What processes have used so far, user and system."""
+    assert bench.operator.process
+    pids = {"operator": bench.operator.process.pid} | {name: bench.plane.processes.pid(name) for name in ("etcd", "kube-apiserver")}
+    fields = {name: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for name, pid in pids.items()}
+    return {name: (int(found[11]) + int(found[12])) / os.sysconf("SC_CLK_TCK") for name, found in fields.items()}
 
 
 def fresh_namespace(bench: Bench, name: str) -> str:

@@ -10,7 +10,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 
@@ -50,7 +51,9 @@ class Connection:
     def __init__(self, settings: "Configuration", metrics: Metrics) -> None:
         from kubernetes.aio.client.rest import RESTClientObject
 
-        self._settings = settings
+        settings.proxy = settings.proxy or _proxy_of_environment(settings.host)
+        settings.client_session_kwargs = {"trust_env": False}  # else aiohttp asks a thread for proxies and netrc, twice a request
+        self._settings: Any = settings
         self._rest: Any = RESTClientObject(settings)
         self._requests = metrics.counter(
             "rest_client_requests_total", "Requests by HTTP status, method and host.", ("code", "method", "host")
@@ -103,3 +106,11 @@ class Connection:
             self._requests.inc(code, method, self._settings.host)
             self._latency.observe(perf_counter() - begin, method, self._settings.host)
         return answer
+
+
+def _proxy_of_environment(host: str) -> str | None:
+    """The proxy that HTTPS_PROXY, HTTP_PROXY and NO_PROXY name for `host`; looked up once."""
+    parts = urlsplit(host)
+    if not parts.hostname or proxy_bypass(parts.hostname):
+        return None
+    return getproxies().get(parts.scheme)

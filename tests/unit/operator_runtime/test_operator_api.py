@@ -5,9 +5,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from kubernetes.aio.client.configuration import Configuration
 
 from msm_operator.runtime import errors
 from msm_operator.runtime.api import Api, Selection
+from msm_operator.runtime.connection import Connection
 from msm_operator.runtime.metrics import Metrics, samples
 from msm_operator.runtime.resources import JOBS, MSMRUNS, NAMESPACES, PODS
 from msm_operator.runtime.seams import Key
@@ -182,3 +184,27 @@ def test_requests_are_counted_by_status_and_method() -> None:
         'rest_client_requests_total{code="404",method="GET"',
         'rest_client_requests_total{code="<error>",method="GET"',
     ]
+
+
+PROXIES = {
+    "no proxy is named": ({}, None),
+    "one is named for this scheme": ({"http_proxy": "http://proxy:3128"}, "http://proxy:3128"),
+    "one is named for another scheme": ({"https_proxy": "http://proxy:3128"}, None),
+    "the server is excepted": ({"http_proxy": "http://proxy:3128", "no_proxy": "kubernetes.default.svc"}, None),
+}
+
+
+@pytest.mark.parametrize("case", PROXIES.values(), ids=PROXIES)
+def test_the_environments_proxy_is_looked_up_once_when(case: tuple[dict[str, str], str | None], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in case[0].items():
+        monkeypatch.setenv(name, value)
+
+    async def main() -> str | None:
+        settings = Configuration(host="http://kubernetes.default.svc")
+        connection = Connection(settings, Metrics())
+        await connection.close()
+        return settings.proxy
+
+    assert asyncio.run(main()) == case[1]
