@@ -179,5 +179,7 @@ def conclude(
     for part in found.parts:
         if part.what == "documents" and part.passed:
             screen.say(f"{'read on':<10} {msm} corpus show {accepted.uid}#{part.name} (--dropped: what was left out)")
+    if any(part.passed for part in found.parts):
+        screen.say(f"{'page':<10} {msm} report {accepted.uid} (how the documents read, what they cover)")
     screen.say(f"{'full run':<10} {msm} run {wanted.file}")
     return failure_code(failed) if failed else SUCCEEDED

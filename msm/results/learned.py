@@ -48,7 +48,7 @@ def _corpus(opened: Opened, spec: str, source: str, digest: str) -> Corpus:
         dropped=stats.get("dropped", {}),
         near_duplicates=stats.get("nearDuplicateRate", 0.0),
         genres=_genres(strata),
-        assertions=len({stratum["assertion"] for stratum in strata if stratum.get("assertion") and stratum["documents"]}),
+        assertions=sum(bool(genres) for genres in opened.coverage.values()),
         contaminated=stats.get("dropped", {}).get(CONTAMINATED, 0),
         reading=reading_of(opened),
         coverage=coverage_of(opened),
