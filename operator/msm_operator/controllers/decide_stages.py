@@ -76,8 +76,10 @@ def candidates(observed: Observed) -> tuple[Stage, ...]:
 def _is_under_way(observed: Observed, stage: Stage) -> bool:
     if stage.fingerprint in observed.committed:
         return False
-    history = observed.history(stage)
-    return under_way(history, observed.child(stage)) is not None or history.active > history.attempts
+    history, child = observed.history(stage), under_way(observed.history(stage), observed.child(stage))
+    if child is not None:
+        return child.ended is None
+    return history.active > history.attempts and short(stage) not in observed.lost
 
 
 def decide(observed: Observed, now: datetime) -> Decision:
