@@ -92,7 +92,10 @@ def _stage_events(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterat
             last = row["last"]
             calm = last["ending"] in ("Preempted", "TryAgain")
             yield Event(
-                "Normal" if calm else "Warning", last["reason"], "Attempt", shortened(f"{row['name']}: {last.get('message', last['reason'])}", NOTE_LIMIT)
+                "Normal" if calm else "Warning",
+                last["reason"],
+                "Attempt",
+                shortened(f"{row['name']}: {last.get('message', last['reason'])}", NOTE_LIMIT),
             )
         if row.get("active") and row.get("active") != was.get("active"):
             yield Event("Normal", "Started", "Stage", f"{row['name']}: attempt {row['active']}")
