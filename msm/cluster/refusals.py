@@ -16,7 +16,10 @@ READING = frozenset({"get", "list", "watch"})
 CHART = "install the chart: `helm install msm charts/msm -n msm-system --create-namespace`, or name another cluster with --context"
 _FORBIDDEN = re.compile(r'User "(?P<user>[^"]*)" cannot (?P<verb>\w+) resource "(?P<resource>[^"]*)"')
 _UNCHANGEABLE = re.compile(r"(\w+) cannot be changed")
-_UNKNOWN_FIELD = re.compile(r'(unknown|duplicate) field "([^"]+)"')
+_UNKNOWN_FIELD = re.compile(r'unknown field "([^"]+)"')
+_UNTYPED = re.compile(r"failed to create typed patch object .*?\): (?:errors:\s*)?\.?(?P<field>[\w.\[\]]+): (?P<problem>[^\n]+)", re.S)
+"""How server-side apply refuses an unknown field or a wrong type: with a 500."""
+UNDECLARED = "field not declared in schema"
 _VALUE = re.compile(r'^Invalid value: (?:(?:"[^"]{0,80}"|null|true|false|-?[0-9.]+): )?')
 MUTABLE = frozenset({".spec.suspend", ".spec.ttlSecondsAfterFinished", ".spec.execution.parallelism"})
 """Fields of a run that may change."""
@@ -58,6 +61,8 @@ def refusal_of(answer: Answer) -> Refusal:
 def error_of(answer: Answer, place: Place) -> MSMError:
     """What any refusal means that no command knows more about."""
     refusal = refusal_of(answer)
+    if (malformed := _malformed(refusal.message)) is not None:
+        return malformed
     if refusal.status == MANY_REQUESTS or refusal.status >= SERVER_ERROR:
         return TryAgain(f"the cluster {place.context} cannot answer now ({refusal.status} {refusal.message})")
     match refusal.status:
@@ -74,6 +79,17 @@ def error_of(answer: Answer, place: Place) -> MSMError:
         case 400 | 422:
             return _invalid(refusal)
     return UserError(f"cluster {place.context}", f"refuses: {refusal.message} ({refusal.status})", "ask its administrator")
+
+
+def _malformed(message: str) -> UserError | None:
+    """What is wrong with the form of an object, where a message says so; the status beside it may be anything."""
+    untyped, unknown = _UNTYPED.search(message), _UNKNOWN_FIELD.search(message)
+    if untyped is not None and untyped["problem"] != UNDECLARED:
+        return UserError(untyped["field"], f"the cluster refuses it: {untyped['problem']}", "see docs/reference/msmrun.md")
+    field = untyped["field"] if untyped is not None else unknown[1] if unknown is not None else None
+    if field is None:
+        return None
+    return UserError(field, "unknown key for the cluster's version of MSMRun", "remove it, or upgrade the chart")
 
 
 def _forbidden(refusal: Refusal, place: Place) -> UserError:
@@ -94,9 +110,6 @@ def _not_found(refusal: Refusal, place: Place) -> UserError:
 
 
 def _invalid(refusal: Refusal) -> UserError:
-    unknown = _UNKNOWN_FIELD.search(refusal.message)
-    if unknown is not None:
-        return UserError(unknown[2], f"{unknown[1]} field for the cluster's version of MSMRun", "mend it, or upgrade the chart")
     if not refusal.causes:
         return UserError("run", f"the cluster refuses it: {refusal.message}", "mend it")
     first = refusal.causes[0]

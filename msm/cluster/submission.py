@@ -5,6 +5,7 @@ the resource names is in the store before it is applied; the same file twice cha
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,9 @@ from msm.cluster.storage import store_config
 from msm.errors import UserError
 from msm.store import ObjectStore, StoreConfig
 from msm.store.blobs import put_blob
+
+QUANTITY = re.compile(r"([0-9]+(\.[0-9]+)?[kKMGB])|([0-9]+[smhd])+")
+"""Text that the API takes for a number: tokens and durations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +70,9 @@ def prepare(path: Path, environ: Mapping[str, str]) -> Prepared:
     Raises:
         UserError: the file or an input is no good, or there are local inputs and no store that a cluster can read.
     """
-    load_run(path)
-    body = json.loads(json.dumps(yaml.safe_load(path.read_text(encoding="utf-8")), default=str))
+    run = load_run(path)
+    written = json.loads(json.dumps(yaml.safe_load(path.read_text(encoding="utf-8")), default=str))
+    body = as_read(written, run.model_dump(mode="json", by_alias=True, exclude_unset=True))
     inputs = local_inputs(body["spec"], path.parent)
     if not inputs:
         return Prepared(body, (), None)
@@ -76,6 +81,19 @@ def prepare(path: Path, environ: Mapping[str, str]) -> Prepared:
         problem = f"{inputs[0].field} is a file of this machine, and the store {store.uri} cannot be read by a cluster"
         raise UserError("storage.uri", problem, "set spec.storage.uri or MSM_STORE_URI to s3://bucket/prefix")
     return Prepared({**body, "spec": rewritten(body["spec"], inputs, store.uri)}, tuple(inputs), store)
+
+
+def as_read(written: Any, read: Any) -> Any:
+    """What a file says, in the types that it was read as: YAML takes `1e-4` for text, the API server does not take text for a number.
+
+    Quantities such as "2M" and "48h" stay as they are written, so that kubectl and `msm submit` make the same object of a file.
+    """
+    if isinstance(written, dict) and isinstance(read, dict):
+        return {key: as_read(value, read.get(key, value)) for key, value in written.items()}
+    if isinstance(written, list) and isinstance(read, list) and len(written) == len(read):
+        return [as_read(*pair) for pair in zip(written, read, strict=True)]
+    was_number = isinstance(read, int | float) and not (isinstance(written, str) and QUANTITY.fullmatch(written))
+    return read if was_number and read != written else written
 
 
 def submit(prepared: Prepared, requests: Requests, opener: Callable[[StoreConfig], ObjectStore], dry_run: bool) -> Submitted:

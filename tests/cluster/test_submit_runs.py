@@ -155,11 +155,23 @@ def test_what_a_rule_of_the_definition_refuses_names_the_field(cluster: Cluster)
     assert cluster.api.get("msmruns", "-n", cluster.namespace)["items"] == []
 
 
+def test_a_number_that_yaml_takes_for_text_is_one_and_kubectl_agrees(cluster: Cluster) -> None:
+    file = written("rate", lambda spec: spec.update(training={"midtrain": {"learningRate": 0.0001, "checkpointEvery": "5m"}}))
+    text = Path(file).read_text()
+    assert "learningRate: 0.0001" in text
+    Path(file).write_text(text.replace("learningRate: 0.0001", "learningRate: 1e-4"))
+    cluster.api.kubectl("apply", "-f", file, "-n", cluster.namespace)
+    found = cluster.msm("submit", file)
+    assert found.exit_code == 0, found.output
+    midtrain = cluster.get("rate")["spec"]["training"]["midtrain"]
+    assert (midtrain["learningRate"], midtrain["checkpointEvery"]) == (0.0001, "5m")
+
+
 def test_a_key_that_the_definition_lacks_is_refused_not_dropped(cluster: Cluster) -> None:
     """What a newer `msm` would send to an older chart."""
     body = small("newer", cluster.namespace, trainig={})
     with pytest.raises(
-        UserError, match=r"^spec\.trainig: unknown field for the cluster's version of MSMRun; mend it, or upgrade the chart$"
+        UserError, match=r"^spec\.trainig: unknown key for the cluster's version of MSMRun; remove it, or upgrade the chart$"
     ):
         apply_run(connect(Where(namespace=cluster.namespace, kubeconfig=cluster.plane.kubeconfig), {}), body)
 

@@ -144,6 +144,31 @@ def test_a_run_without_local_files_needs_no_store(tmp_path: Path) -> None:
     assert prepare(tmp_path / "run.yaml", {}).inputs == ()
 
 
+NUMBERS = {
+    "a number that YAML takes for text": ("midtrain: {learningRate: 1e-4}", {"learningRate": 1e-4}),
+    "a number in quotes": ("midtrain: {epochs: '2'}", {"epochs": 2}),
+    "a whole number with a point": ("midtrain: {epochs: 2.0}", {"epochs": 2}),
+    "a duration stays as it is written": ("midtrain: {checkpointEvery: 1h30m}", {"checkpointEvery": "1h30m"}),
+    "what has no type of ours stays": (
+        "midtrain: {podTemplate: {a: '1', b: [1e-4, 2024-01-01]}}",
+        {"podTemplate": {"a": "1", "b": ["1e-4", "2024-01-01"]}},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", NUMBERS.values(), ids=NUMBERS)
+def test_numbers_are_sent_as_numbers_and_quantities_as_they_are_written(case: tuple, tmp_path: Path) -> None:
+    text, sent = case
+    data = example()
+    data["spec"]["evals"][0]["items"]["source"] = {"uri": "hf://datasets/org/items/values.jsonl"}
+    del data["spec"]["training"]
+    file = tmp_path / "run.yaml"
+    file.write_text(yaml.safe_dump(data) + f"  training: {{{text}}}\n")
+    spec = prepare(file, {}).body["spec"]
+    assert spec["training"] == {"midtrain": sent}
+    assert spec["corpora"][0]["tokens"] == "24k"
+
+
 def test_the_store_is_the_runs_own_and_the_way_to_it_the_environments() -> None:
     storage = {"uri": "s3://own/prefix/", "endpoint": "http://minio.storage.svc:9000", "region": "here"}
     environ = {"MSM_STORE_URI": "s3://other", "MSM_STORE_ENDPOINT": "http://localhost:9000", "AWS_ACCESS_KEY_ID": "k"}

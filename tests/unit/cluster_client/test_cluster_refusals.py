@@ -56,7 +56,27 @@ SENTENCES: dict[str, tuple[Answer, type[MSMError], str]] = {
     "a field that the definition does not have": (
         refusal(400, "BadRequest", 'failed to create typed patch object: strict decoding error: unknown field "spec.trainig"'),
         UserError,
-        "spec.trainig: unknown field for the cluster's version of MSMRun; mend it, or upgrade the chart",
+        "spec.trainig: unknown key for the cluster's version of MSMRun; remove it, or upgrade the chart",
+    ),
+    "the same, as server-side apply says it": (
+        refusal(
+            500,
+            "",
+            "failed to create typed patch object (team/cheese; modelspec.dev/v1alpha1, Kind=MSMRun): errors:\n"
+            "  .spec.arms[0].vs: field not declared in schema\n  .spec.trainig: field not declared in schema",
+        ),
+        UserError,
+        "spec.arms[0].vs: unknown key for the cluster's version of MSMRun; remove it, or upgrade the chart",
+    ),
+    "a value of another type": (
+        refusal(
+            500,
+            "",
+            "failed to create typed patch object (team/cheese; modelspec.dev/v1alpha1, Kind=MSMRun): "
+            ".spec.execution.scratch: expected map, got &{x}",
+        ),
+        UserError,
+        "spec.execution.scratch: the cluster refuses it: expected map, got &{x}; see docs/reference/msmrun.md",
     ),
     "a rule of the definition": (
         refusal(
