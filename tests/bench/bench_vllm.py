@@ -132,12 +132,12 @@ def figures(arguments: argparse.Namespace) -> dict[str, float | None]:
 
 
 def _measured(server: VLLMServer, arguments: argparse.Namespace, scratch: Path) -> dict[str, float | None]:
+    ratio = compare(server, arguments.rounds, arguments.served_requests, arguments.served_tokens, scratch)
     found = write_documents(server, arguments.served_documents, tokens=8)
     print(
         f"document stage, {found.questions} documents of a spec of 2.6 thousand tokens: {found.hit_rate:.3f} of {found.queries:.0f} prompt"
         f" tokens came from the server's prefix cache (goal {GOAL_PREFIX:g})"
     )
-    ratio = compare(server, arguments.rounds, arguments.served_requests, arguments.served_tokens, scratch)
     return {"client_vs_server": round(ratio, 3), "prefix_hit_rate": round(found.hit_rate, 3)}
 
 
