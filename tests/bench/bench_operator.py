@@ -38,9 +38,10 @@ from msm_operator.runtime.connection import Connection, configuration
 from msm_operator.runtime.metrics import Metrics, samples
 from msm_operator.runtime.reflector import Reflector
 from msm_operator.runtime.resources import JOBS, MSMRUNS, PODS, PYTORCHJOBS, Resource
+from tests.cluster import rbac
 from tests.cluster.control_plane import ControlPlane, audit, started
 from tests.cluster.runs import install_definitions
-from tests.cluster.test_msmrun.installation import Installation
+from tests.cluster.test_msmrun.installation import HOME, Installation
 from tests.finished import commit, run_data
 from tests.s3 import running_s3
 
@@ -476,8 +477,9 @@ def main() -> None:
         directory = Path(made)
         with running_s3(directory / "s3") as server, started(directory / "plane", "kwok", "training-operator") as plane:
             install_definitions(plane.api)
-            operator = Installation(plane, server, directory)
+            operator = Installation(plane, server, directory, rbac.install(plane, HOME))
             operator.prepare()
+            operator.inputs.put("model/model.safetensors", b"weights")
             bench = Bench(plane, operator, options)
             try:
                 asyncio.run(measure(bench, [part for part in PARTS if part in (options.part or PARTS)]))
