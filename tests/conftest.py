@@ -1,12 +1,18 @@
 """Lanes: a plain `pytest` runs the fast lane, says what it left out and what to type for it; what is named on the command line is run."""
 
+from pathlib import Path
+
 import pytest
 
-LANES = {"long": "make test-long", "vllm": "make test-vllm"}
+CLUSTER = Path(__file__).parent / "cluster"
+LANES = {"cluster": "make test-cluster", "long": "make test-long", "vllm": "make test-vllm"}
 LEFT_OUT = pytest.StashKey[dict[str, int]]()
 
 
 def pytest_collection_modifyitems(config, items):
+    for item in items:
+        if CLUSTER in item.path.parents:
+            item.add_marker("cluster")
     if config.args_source is not pytest.Config.ArgsSource.TESTPATHS or config.option.markexpr:
         return
     lanes = {item: next((lane for lane in LANES if item.get_closest_marker(lane)), None) for item in items}

@@ -1,45 +1,16 @@
-"""The cluster lane: tests on a real control plane, run by `make test-cluster` or by naming this directory.
+"""The cluster lane: tests on a real control plane, run by `make test-cluster` or by naming this directory; see tests/conftest.py.
 
-A plain `pytest` leaves them out and says so. Where Go or a program is missing, the tests that need it are skipped with what to type.
+Where Go or a program is missing, the tests that need it are skipped with what to type.
 """
 
 import re
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.cluster.control_plane import Api, ControlPlane, NotBuilt, started
 from tests.cluster.runs import install_definitions
-
-HERE = Path(__file__).parent
-_LEFT_OUT = pytest.StashKey[int]()
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "cluster: needs the real control plane; not part of the fast lane")
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    own = [item for item in items if HERE in item.path.parents]
-    for item in own:
-        item.add_marker("cluster")
-    if not _is_asked_for(config):
-        config.stash[_LEFT_OUT] = len(own)
-        config.hook.pytest_deselected(items=own)
-        items[:] = [item for item in items if item not in own]
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    if left_out := config.stash.get(_LEFT_OUT, 0):
-        terminalreporter.write_line(f"cluster lane: {left_out} tests were not run here; type: make test-cluster")
-
-
-def _is_asked_for(config: pytest.Config) -> bool:
-    """Whether this directory, or something in it, was named."""
-    named = [(config.invocation_params.dir / argument.split("::")[0]).resolve() for argument in config.args]
-    return any(path == HERE or HERE in path.parents for path in named)
 
 
 @pytest.fixture(scope="session")

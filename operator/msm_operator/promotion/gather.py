@@ -25,12 +25,13 @@ from msm_operator.promotion.names import (
     GENERATION,
     VARIANT,
     VERSION,
+    does_not_fit,
     served_name,
     service_name,
     unit_name,
     variant_of,
 )
-from msm_operator.promotion.observed import Alias, CheckKey, CheckView, Judged, Observed, Unit, UnitView, eval_check
+from msm_operator.promotion.observed import Alias, CheckKey, CheckState, CheckView, Judged, Observed, Unit, UnitView, eval_check
 from msm_operator.promotion.rooms import Rooms
 from msm_operator.promotion.serving import replicas_of
 from msm_operator.promotion.stable import Pointed, read
@@ -162,6 +163,8 @@ def visit_store(
     """
     name, seen = served_name(spec), found.seen
     trained, unservable = _located(wanted, store, name, memory, seen.challenger)
+    if seen.challenger is not None and not unservable:
+        unservable = does_not_fit(obj, seen.challenger)
     units = [unit for unit in (seen.challenger, seen.served) if unit is not None and unit.version in trained]
     stages = {
         CheckKey(unit, key): stage for unit in units for key, stage in checks.stages(trained[unit.version], unit, evals, name).items()
@@ -169,6 +172,7 @@ def visit_store(
     tried = _tried(obj, rooms, now)
     relevant = [key for key in stages if key.unit in (seen.challenger, seen.compared)]
     views = {key: _check(stages[key], tried, seen.generation, store, rooms, now) for key in relevant}
+    views |= _incomparable(seen, trained)
     measured = {unit: _measured(unit, evals, stages, store, rooms) for unit in units}
     seen = replace(seen, checks=views, unservable=unservable, judged=_judged(spec, seen, measured, len(evals)))
     return replace(found, seen=seen, trained=trained, stages=stages, tried=tried, rows=_rows(spec, seen, stages, measured, memory))
@@ -210,6 +214,17 @@ def _check(
     stage: Stage, tried: Mapping[str, Sequence[Tried]], generation: int, store: ObjectStore, rooms: Rooms, now: datetime
 ) -> CheckView:
     return checks.view(tried.get(short(stage), ()), rooms.shelf.get(store, stage) is not None, generation, now)
+
+
+def _incomparable(seen: Observed, trained: Mapping[str, Trained]) -> dict[CheckKey, CheckView]:
+    """The served version's checks, where its artifact is gone from the store: nothing can be compared with it."""
+    compared = seen.compared
+    if compared is None or compared.version in trained:
+        return {}
+    gone = CheckView(
+        CheckState.FAILED, "its artifact is gone from the store; leave minEffect out of the gates to promote without comparing"
+    )
+    return {CheckKey(compared, eval_check(name)): gone for name in seen.evals}
 
 
 def _measured(unit: Unit, evals: Sequence[Asked], stages: Mapping[CheckKey, Stage], store: ObjectStore, rooms: Rooms) -> scores.Measured:

@@ -6,11 +6,12 @@ resource's uid, the version and the variant; the stable Service is called like t
 
 import re
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import Any, Final
 
 from msm.api.evaldeployment import EvalDeploymentSpec, Serving
 from msm.plan.fingerprint import digest
-from msm_operator.backends.names import MANAGED_BY, MANAGER, endpoint_name, label_value
+from msm_operator.backends.names import MANAGED_BY, MANAGER, label_value, slug
 from msm_operator.promotion.observed import Unit
 
 DEPLOYMENT: Final = "modelspec.dev/evaldeployment"
@@ -30,6 +31,8 @@ PREVIOUS: Final = "modelspec.dev/previous"
 ARTIFACT: Final = "modelspec.dev/artifact"
 """Annotation of a unit and of the Service: the trained artifact, as `finetune/<fingerprint>`."""
 
+_LONGEST = 40
+"""Characters of a unit's name: other controllers append to it."""
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -39,8 +42,25 @@ def variant_of(serving: Serving) -> str:
 
 
 def unit_name(obj: Mapping[str, Any], unit: Unit) -> str:
-    """Name of a unit's InferenceService and of what goes with it."""
-    return endpoint_name(obj["metadata"]["name"], obj["metadata"]["uid"], f"v{unit.version}-{unit.variant}")
+    """Name of a unit's InferenceService and of what goes with it: as much for people as KServe leaves room for.
+
+    KServe makes a host name `<name>-predictor-<namespace>`, one label of 63 characters; it comes up with nothing where that is longer.
+    """
+    metadata = obj["metadata"]
+    mark = sha256(f"{metadata['uid']}/{unit.version}/{unit.variant}".encode()).hexdigest()[:8]
+    room = min(_LONGEST, 63 - len("-predictor-") - len(metadata["namespace"])) - len(mark) - 1
+    people = f"{slug(metadata['name'], max(1, room - len(unit.version) - 2))}-v{unit.version}"
+    if room < len(unit.version) + 4:
+        return f"m{mark}"
+    return f"{people}-{mark}" if people[0].isalpha() else f"m{people[1:]}-{mark}"
+
+
+def does_not_fit(obj: Mapping[str, Any], unit: Unit) -> str:
+    """Why KServe cannot serve a unit here, mostly nothing: the namespace's name alone may be too long for its host names."""
+    namespace = obj["metadata"]["namespace"]
+    if len(f"{unit_name(obj, unit)}-predictor-{namespace}") <= 63:
+        return ""
+    return f"KServe makes host names of 63 characters out of the namespace's, and {namespace} has {len(namespace)}; 43 are the most"
 
 
 def service_name(name: str) -> str:

@@ -22,6 +22,8 @@ MODELS = "/mnt/models"
 BASE = f"{MODELS}/base"
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """Largest ranks that vLLM can be told."""
+SELECTED = "serving.kserve.io/inferenceservice"
+"""Label that KServe puts on the pods of an InferenceService."""
 FORMAT = "huggingface"
 """Model format asked of a runtime that the user names; it must be a vLLM."""
 
@@ -101,7 +103,7 @@ def _adapted(resource: Resource, body: dict[str, Any], weights: Weights, wish: W
     if resource is NETWORK_POLICIES:
         return {**body, "spec": _policy(body, wish)}
     if resource is INFERENCESERVICES:
-        return {**body, "spec": {"predictor": _predictor(body["spec"]["predictor"], weights, wish)}}
+        return {**body, "spec": {"predictor": _predictor(body["spec"]["predictor"], body["metadata"]["name"], weights, wish)}}
     return body
 
 
@@ -116,11 +118,12 @@ def _policy(body: Mapping[str, Any], wish: Wish) -> dict[str, Any]:
     ports = [{"port": PORT, "protocol": "TCP"}]
     own = {"podSelector": {"matchLabels": {DEPLOYMENT_UID: body["metadata"]["labels"][DEPLOYMENT_UID]}}}
     rule: dict[str, Any] = {"ports": ports} if wish.is_open else {"from": [own], "ports": ports}
-    return {**body["spec"], "ingress": [rule]}
+    served = {"podSelector": {"matchLabels": {SELECTED: body["metadata"]["name"]}}}
+    return {**body["spec"], **served, "ingress": [rule]}
 
 
-def _predictor(predictor: Mapping[str, Any], weights: Weights, wish: Wish) -> dict[str, Any]:
-    found, model = dict(predictor), dict(predictor["model"])
+def _predictor(predictor: Mapping[str, Any], name: str, weights: Weights, wish: Wish) -> dict[str, Any]:
+    found, model = {**predictor, "serviceAccountName": name}, {**predictor["model"], "runtime": name}
     if weights.adapters:
         del model["storageUri"]
         found["storageUris"] = storage(weights)

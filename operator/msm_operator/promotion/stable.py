@@ -14,11 +14,9 @@ from msm_operator.backends.names import owner
 from msm_operator.backends.serving import PORT
 from msm_operator.promotion.names import ARTIFACT, PREVIOUS, SINCE, VARIANT, VERSION, labels, service_name, unit_name
 from msm_operator.promotion.observed import Stable, Unit
+from msm_operator.promotion.serving import SELECTED
 from msm_operator.runtime.resources import SERVICES
 from msm_operator.status.conditions import moment, stamp
-
-SELECTED = "serving.kserve.io/inferenceservice"
-"""Label that KServe puts on the pods of an InferenceService."""
 
 
 @dataclass(frozen=True, slots=True)

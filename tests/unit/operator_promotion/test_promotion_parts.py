@@ -21,7 +21,7 @@ from msm_operator.backends.installation import Installation
 from msm_operator.promotion import checks
 from msm_operator.promotion.aliases import AliasReader
 from msm_operator.promotion.checks import Tried
-from msm_operator.promotion.names import served_name, service_name, unit_name, variant_of
+from msm_operator.promotion.names import does_not_fit, served_name, service_name, unit_name, variant_of
 from msm_operator.promotion.observed import CheckState, Refusal, Stable, Unit
 from msm_operator.promotion.reasons import ConditionType, Reason
 from msm_operator.promotion.serving import Weights, Wish, arguments, storage, unit_bodies
@@ -116,12 +116,35 @@ def test_a_registered_models_name_becomes_one_that_servers_and_templates_take(mo
     assert served_name(EvalDeploymentSpec.model_validate({"model": model})) == name
 
 
-@given(st.from_regex(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", fullmatch=True), st.integers(1, 10**6))
-def test_names_are_what_kubernetes_takes_with_what_kserve_appends(name: str, version: int) -> None:
-    obj = {**OBJ, "metadata": {**OBJ["metadata"], "name": name}}
+NAMES = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", fullmatch=True)
+
+
+@given(NAMES, st.from_regex(r"[a-z]([-a-z0-9]{0,41}[a-z0-9])?", fullmatch=True), st.integers(1, 10**6))
+def test_names_are_what_kubernetes_takes_with_what_kserve_makes_of_them(name: str, namespace: str, version: int) -> None:
+    obj = {**OBJ, "metadata": {**OBJ["metadata"], "name": name, "namespace": namespace}}
     made = unit_name(obj, Unit(str(version), "a1b2c3"))
-    assert re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", made) and len(f"{made}-predictor") <= 63
+    assert re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", made) and len(f"{made}-predictor-{namespace}") <= 63
+    assert made != unit_name(obj, Unit(str(version), "other")) != unit_name(obj, Unit(str(version + 1), "other"))
     assert re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", service_name(name)) and len(service_name(name)) <= 63
+
+
+def test_names_say_what_they_are_where_there_is_room() -> None:
+    assert unit_name(OBJ, UNIT).startswith("cheese-v7-")
+
+
+def test_a_namespace_that_is_too_long_for_kserve_is_said() -> None:
+    long = {**OBJ, "metadata": {**OBJ["metadata"], "namespace": "n" * 44}}
+    assert does_not_fit(long, UNIT).endswith("has 44; 43 are the most")
+    assert does_not_fit(OBJ, UNIT) == ""
+
+
+def test_everything_of_a_unit_names_the_same() -> None:
+    found = bodies(ADAPTED)
+    name = unit_name(OBJ, UNIT)
+    assert {body["metadata"]["name"] for body in found.values()} == {name}
+    predictor = found[INFERENCESERVICES]["spec"]["predictor"]
+    assert (predictor["serviceAccountName"], predictor["model"]["runtime"]) == (name, name)
+    assert found[NETWORK_POLICIES]["spec"]["podSelector"]["matchLabels"] == {"serving.kserve.io/inferenceservice": name}
 
 
 def test_pods_change_with_runtime_and_gpus_and_not_with_their_number() -> None:

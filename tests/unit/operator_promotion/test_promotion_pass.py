@@ -256,6 +256,18 @@ def test_a_version_whose_weights_are_not_in_this_store_is_refused(serving: Deplo
     assert "finetune/eee" in serving.status["refused"][0]["message"]
 
 
+def test_a_served_version_whose_artifact_is_gone_is_not_compared_with(serving: Deployment) -> None:
+    serving.store.delete(f"finetune/{'1'.rjust(64, 'f')}/manifest.json")
+    serving.reconciler = serving.make()
+    serving.alias = "2"
+    serving.settle()
+    (refusal,) = serving.status["refused"]
+    assert refusal["reason"] == "EvaluationFailed" and "gone from the store" in refusal["message"]
+    serving.change(gates=[{"metric": "values.america", "minimum": 1.0}])
+    serving.settle()
+    assert serving.status["version"] == "2"
+
+
 def test_what_the_cluster_refuses_to_serve_is_refused_with_its_words(serving: Deployment) -> None:
     serving.alias = "2"
     serving.cluster.refuse["InferenceService"] = Invalid("admission webhook denied the request: no such runtime", status=422)
