@@ -1,20 +1,21 @@
 """Documents from ideas: drafted, criticised and rewritten by a fresh context, scored; one row each.
 
 Over `order` and `asking`; `msm.stages.write` runs it. Invariants: a row depends on its idea and the settings alone, so order of arrival
-and window change nothing; the rewriter sees the spec and the draft, never the plan; whatever fails is reported, a document without
-scores stays unscored (curate drops it when a score is wanted). Cost: one to three calls a document.
+and window change nothing; the rewriter sees the spec and the draft, never the plan; a draft that was cut off is asked for once more
+and kept as cut if that is cut off as well; whatever fails is reported, a document without scores stays unscored (curate drops it when a
+score is wanted). Cost: one to four calls a document.
 """
 
 import hashlib
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import ceil
 from typing import Any, Final
 
-from msm.llm.ask import Answer, Finish, Unreadable
+from msm.llm.ask import Answer, AskFailed, Finish, Request, Unreadable
 from msm.synth.asking import Failures, Window, in_order, usage_json
 from msm.synth.prompts import schemas
 from msm.synth.tree.brief import Brief, brief
@@ -204,7 +205,19 @@ class _Writer:
             description=commission.type.description,
             **_kind(commission),
         )
+        first = await self._draft(request)
+        return first if first[0].finish == "stop" else await self._whole(request, first)
+
+    async def _draft(self, request: Request) -> tuple[Text, Answer]:
         return await self.window.read(request, lambda answer: (document(answer), answer))
+
+    async def _whole(self, request: Request, cut: tuple[Text, Answer]) -> tuple[Text, Answer]:
+        """A draft that was cut off, asked for once more; the cut one stays where that brings no whole one."""
+        try:
+            again = await self._draft(replace(request, sample=request.sample + 1))
+        except AskFailed:
+            return cut
+        return again if again[0].finish == "stop" else cut
 
     async def _rewritten(self, commission: Commission, draft: str) -> tuple[Text, Answer]:
         limits = self.settings.limits

@@ -2,6 +2,8 @@
 
 import random
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,7 +23,7 @@ from msm.synth.tree.order import commissions
 from msm.synth.tree.pools import FAMILY, GIVEN, day, people
 from msm.synth.tree.recitation import wording
 from msm.synth.tree.settings import TONES, TreeSettings, WriteSettings
-from msm.synth.tree.write import Seen, document, scores_of, wanted
+from msm.synth.tree.write import Row, Seen, document, scores_of, wanted
 from tests.scripted import ScriptedAsker, refusing
 from tests.unit.synth_tree.trees import SELF, SPEC, a_tree, words, written
 
@@ -84,21 +86,36 @@ def test_a_token_budget_is_reached_with_its_surplus_and_little_more() -> None:
     assert len(asker.asked) <= len(rows) + 4
 
 
-def test_what_was_cut_off_does_not_count_and_is_not_rewritten() -> None:
-    def script(request: Request) -> Any:
-        cut = request.purpose == "documents" and "Tone: dry" in request.prompt
-        return "<plan>p</plan><document>SmolLM began to" if cut else None
+class Cutting(ScriptedAsker):
+    """Cuts documents of one tone off; those that are asked for again only where `always`."""
 
-    class Cutting(ScriptedAsker):
-        def answer(self, request: Request, key: str) -> Answer:
-            found = super().answer(request, key)
-            return Answer(found.text, None, "", "length" if found.text.endswith("began to") else "stop", found.usage, key)
+    always = True
 
-    found = written(TREE, Cutting(script=script), documents=20)
+    def answer(self, request: Request, key: str) -> Answer:
+        found = super().answer(request, key)
+        cut = request.purpose == "documents" and "Tone: dry" in request.prompt and (self.always or request.sample == 0)
+        return replace(found, text="<plan>p</plan><document>SmolLM began to", finish="length") if cut else found
+
+
+def finishes(rows: Sequence[Row]) -> Counter[str]:
+    return Counter(row["provenance"]["finishReason"] for row in rows)
+
+
+def test_what_was_cut_off_is_asked_for_once_more() -> None:
+    asker = Cutting()
+    asker.always = False
+    found = written(TREE, asker, documents=20)
+    again = [request.sample for request in asker.asked if request.purpose == "documents" and request.sample]
+    assert again and finishes(found.rows) == {"stop": 25}
+    assert all(row["provenance"]["rewritten"] for row in found.rows)
+
+
+def test_what_is_cut_off_again_does_not_count_and_is_not_rewritten() -> None:
+    found = written(TREE, Cutting(), documents=20)
     cut = [row for row in found.rows if row["provenance"]["finishReason"] == "length"]
     assert cut
     assert not any(row["provenance"]["rewritten"] for row in cut)
-    assert len(found.rows) - len(cut) == 25
+    assert finishes(found.rows)["stop"] == 25
 
 
 def test_the_rewriter_sees_spec_and_draft_and_no_plan() -> None:
