@@ -6,7 +6,7 @@ LAPTOP := .venv/.laptop-installed
 DEV := .venv/.dev-installed
 SERVE := .venv-serve/.installed-$(shell cksum < requirements/serve.lock.txt | cut -d' ' -f1)
 
-.PHONY: demo test test-cluster cluster-tools fuzz-cluster test-long test-vllm serve-env lint docs bench-train bench-operator chaos-local clean lock help
+.PHONY: demo test test-cluster cluster-tools fuzz-cluster test-long test-vllm serve-env lint docs bench-train bench-operator chaos chaos-local clean lock help
 
 help: ## say what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ bench-synth: $(DEV) ## figures of the synthesis; those of a real server need `ma
 
 bench-operator: $(DEV) cluster-tools ## runs started a second, latency, writes, memory and restart of the operator on a real control plane
 	$(BIN)/python -m tests.bench.bench_operator
+
+chaos: $(DEV) cluster-tools ## the operator: 1,000 injected crashes and 50 real kills of two replicas; nothing may be lost
+	$(BIN)/python -m tests.chaos.operator --seed $(or $(SEED),0)
 
 chaos-local: $(DEV) ## 40 real kills and 500 injected crashes; nothing may be lost
 	$(BIN)/python -m tests.chaos.local --seed $(or $(SEED),0)

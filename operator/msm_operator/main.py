@@ -32,6 +32,7 @@ from msm_operator.runtime.cache import trimmed
 from msm_operator.runtime.connection import Connection, configuration
 from msm_operator.runtime.controller import Controller, Work, label_key, owner_keys
 from msm_operator.runtime.errors import NotFound
+from msm_operator.runtime.leader import LeaseTiming
 from msm_operator.runtime.manager import Followed, Manager, Settings, until_asked
 from msm_operator.runtime.metrics import Metrics
 from msm_operator.runtime.resources import DEPLOYMENTS, INFERENCESERVICES, JOBS, MSMRUNS, PODS, PYTORCHJOBS, Resource
@@ -62,16 +63,20 @@ def replica_settings(environ: Mapping[str, str]) -> Settings:
     """How this replica follows, leads and answers probes.
 
     Raises:
-        UserError: POD_NAMESPACE is missing or a port is no number.
+        UserError: POD_NAMESPACE is missing, or a port or a duration is no number.
     """
     if not environ.get("POD_NAMESPACE"):
         raise UserError("POD_NAMESPACE", "is not set", "set it to the namespace of the operator's Lease")
     port = environ.get("MSM_HEALTH_PORT", "8081")
     if not port.isdecimal():
         raise UserError("MSM_HEALTH_PORT", f'"{port}" is no port', "give a number")
+    lease = environ.get("MSM_LEASE_SECONDS", "15")
+    if not lease.isdecimal() or int(lease) < 1:
+        raise UserError("MSM_LEASE_SECONDS", f'"{lease}" is no number of seconds', "give a whole number from 1")
     namespaces = tuple(filter(None, environ.get("MSM_WATCH_NAMESPACES", "").split(","))) or ("",)
     return Settings(
         lease=Key(environ["POD_NAMESPACE"], "msm-operator"),
+        timing=LeaseTiming.of(int(lease)),
         namespaces=namespaces,
         health_host=environ.get("MSM_HEALTH_HOST", ""),
         health_port=int(port),
@@ -81,7 +86,7 @@ def replica_settings(environ: Mapping[str, str]) -> Settings:
 async def serve(kubeconfig: Path | None, said: Installation, settings: Settings, cache: Path) -> None:
     """One replica, until it is asked to end."""
     metrics = Metrics()
-    connection = Connection(await configuration(kubeconfig), metrics)
+    connection = Connection(await configuration(kubeconfig), metrics, settings.identity)
     api = Api(connection)
     manager = Manager(api, settings, metrics)
     ends = assemble(manager, api, said, cache, SystemClock())
@@ -95,11 +100,11 @@ async def serve(kubeconfig: Path | None, said: Installation, settings: Settings,
 
 def assemble(manager: Manager, api: Api, said: Installation, cache: Path, clock: Clock) -> list[Callable[[], None]]:
     """Follow what the controllers read, have them look at every object; returns what is to be called at the end."""
-    followed = _follow(manager)
+    followed = follow(manager)
     controllers: list[Controller] = []
-    wake = _waker(controllers)
+    wake = waker(controllers)
     background, tracker = Background(wake), Tracker(clock, _from_thread(wake))
-    stores, get = Stores(clock), partial(_get, api)
+    stores, get = Stores(clock), partial(get_or_none, api)
 
     def clients(config: StoreConfig) -> Clients:
         return process_clients(cache, config, _environment(said))
@@ -108,7 +113,7 @@ def assemble(manager: Manager, api: Api, said: Installation, cache: Path, clock:
         caches=Caches(*(one.store for one in followed)),
         writer=manager.writer,
         get=get,
-        installed=Installed(training=lambda: followed.pytorch_jobs.served, serving=lambda: followed.services.served),
+        installed=installed(followed),
         installation=said,
         stores=stores,
         background=background,
@@ -117,14 +122,24 @@ def assemble(manager: Manager, api: Api, said: Installation, cache: Path, clock:
         clock=clock,
         cache_directory=cache,
     )
-    owned, labelled = owner_keys(MSMRUNS.api_version, MSMRUNS.kind), label_key(RUN)
-    related = [(one, owned) for one in (followed.jobs, followed.pytorch_jobs, followed.services)]
-    related += [(one, labelled) for one in (followed.pods, followed.deployments)]
-    controllers.append(manager.control("msmrun", MSMRunReconciler(rooms), followed.runs, related=related, work=Work(workers=WORKERS)))
+    controllers.append(control_runs(manager, followed, rooms))
     shared = promotion.Shared(followed.jobs, followed.pods, followed.services, followed.deployments)
     others, aliases = promotion.add(manager, shared, get, said, stores, clients, clock)
     tracker.start()
     return [tracker.stop, background.close, others.close, aliases.close]
+
+
+def control_runs(manager: Manager, followed: "Kinds", rooms: Rooms) -> Controller:
+    """Have the MSMRun controller look at every run, and at one whose children, pods or endpoints change."""
+    owned, labelled = owner_keys(MSMRUNS.api_version, MSMRUNS.kind), label_key(RUN)
+    related = [(one, owned) for one in (followed.jobs, followed.pytorch_jobs, followed.services)]
+    related += [(one, labelled) for one in (followed.pods, followed.deployments)]
+    return manager.control("msmrun", MSMRunReconciler(rooms), followed.runs, related=related, work=Work(workers=WORKERS))
+
+
+def installed(followed: "Kinds") -> Installed:
+    """What the cluster has, by what is followed."""
+    return Installed(lambda: followed.pytorch_jobs.served, lambda: followed.services.served, followed.pods.current_for)
 
 
 class Kinds(NamedTuple):
@@ -138,7 +153,8 @@ class Kinds(NamedTuple):
     deployments: Followed
 
 
-def _follow(manager: Manager) -> Kinds:
+def follow(manager: Manager) -> Kinds:
+    """Follow what the MSMRun controller reads."""
     return Kinds(
         runs=manager.follow(MSMRUNS),
         jobs=manager.follow(JOBS, labels=OURS, trim=_without_template),
@@ -155,7 +171,9 @@ def _environment(said: Installation) -> dict[str, str]:
     return {name: value for name, value in named.items() if value is not None}
 
 
-def _waker(controllers: Sequence[Controller]) -> Callable[[Key], None]:
+def waker(controllers: Sequence[Controller]) -> Callable[[Key], None]:
+    """What has every controller look at an object."""
+
     def wake(key: Key) -> None:
         for controller in controllers:
             if controller.queue is not None:
@@ -173,7 +191,8 @@ def _from_thread(wake: Callable[[Key], None]) -> Callable[[Key], None]:
     return from_thread
 
 
-async def _get(api: Api, resource: Resource, key: Key) -> Mapping[str, Any] | None:
+async def get_or_none(api: Api, resource: Resource, key: Key) -> Mapping[str, Any] | None:
+    """One object as the server has it now; None where there is none."""
     try:
         return await api.get(resource, key)
     except NotFound:

@@ -54,15 +54,15 @@ class Child:
     """Nobody took the object up for a minute."""
 
 
-def read_child(obj: Mapping[str, Any], pods: Sequence[Pod], now: datetime) -> Child | None:
-    """A job or PyTorchJob of ours with its pods; None for an object without our labels."""
+def read_child(obj: Mapping[str, Any], pods: Sequence[Pod], now: datetime, pods_known: bool = True) -> Child | None:
+    """A job or PyTorchJob of ours with its pods; None for an object without our labels. `pods_known`: none was missed for a while."""
     metadata = obj["metadata"]
     labels = metadata.get("labels", {})
     if STAGE not in labels or not str(labels.get(ATTEMPT, "")).isdecimal():
         return None
     made = moment(metadata.get("creationTimestamp")) or now
     over = _over(obj) or _all_over(pods, now)
-    end = _end(over, pods, now) if over is not None else None
+    end = _end(over, pods, now, pods_known) if over is not None else None
     phase = Phase.ENDED if end is not None else _phase(obj, pods)
     return Child(
         resource=PYTORCHJOBS if obj["kind"] == PYTORCHJOBS.kind else JOBS,
@@ -106,10 +106,11 @@ def _all_over(pods: Sequence[Pod], now: datetime) -> datetime | None:
     return last if now - last > SILENCE / 2 else None
 
 
-def _end(over: datetime, pods: Sequence[Pod], now: datetime) -> Ended | None:
+def _end(over: datetime, pods: Sequence[Pod], now: datetime, pods_known: bool) -> Ended | None:
     """How it ended, once the pods say so or had time to."""
     end = failures.ended(pods, committed=False, now=now)
-    return None if end.reason is Reason.POD_DELETED and now - over < POD_LAG else end
+    had_time = pods_known and now - over >= POD_LAG
+    return None if end.reason is Reason.POD_DELETED and not had_time else end
 
 
 def _phase(obj: Mapping[str, Any], pods: Iterable[Pod]) -> Phase:

@@ -70,14 +70,12 @@ class Admission:
         """Accept a run, in a thread; None until that is done."""
         rooms = self.rooms
         config = await self.config(obj, run)
+        await finishing.guard(obj, run, rooms)
         store = await self.ask(config, lambda: rooms.stores.open(config))
         asked = Asked(run, obj["metadata"]["namespace"], obj["metadata"]["uid"], await self._texts(obj, run))
         work = partial(accept, asked, config, store, rooms.clients, rooms.installation)
         done = rooms.background.pick_up(key_of(obj), "accept", work)
-        if done is None:
-            return None
-        await finishing.guard(obj, run, rooms)
-        return done[0]
+        return None if done is None else done[0]
 
     async def ask(self, config: StoreConfig, question: Callable[[], T]) -> T:
         """What a store answers; one that is silent is left alone for a while, by all runs.

@@ -9,8 +9,12 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from pydantic import ValidationError
+
 from msm.api import MSMRun
 from msm.clock import Clock
+from msm.local.records import load_status
+from msm.local.status import State
 from msm.plan import Stage
 from msm.stages.contract import HEARTBEAT_SECONDS
 from msm.store import ObjectStore
@@ -30,6 +34,8 @@ class Memory:
 
     committed: dict[str, Commit] = field(default_factory=dict)
     looked: bool = False
+    own: frozenset[str] | None = None
+    """Stages that the run's records call its own work, whose children may be gone; None before they are read."""
     progress: dict[str, Progress] = field(default_factory=dict)
     polled: float = float("-inf")
     watched: dict[str, dict[str, tuple[Sighting, float]]] = field(default_factory=dict)
@@ -43,16 +49,26 @@ class Memory:
     """The run as it was parsed, with the generation that was."""
 
 
-def look(observed: Observed, memory: Memory, store: ObjectStore, made: datetime, clock: Clock) -> Observed:
-    """The observation with what the store says now. `made` is when the run was asked for: what was there before is re-used.
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Which run looks: where its records lie, and when it was asked for: what was there before is re-used."""
+
+    store: ObjectStore
+    id: str
+    made: datetime
+
+
+def look(observed: Observed, memory: Memory, asked: Asked, clock: Clock) -> Observed:
+    """The observation with what the store says now.
 
     Raises:
         TryAgain: the store does not answer; IntegrityError: an artifact is damaged.
     """
-    _find(_to_check(observed, memory), observed, memory, store, made)
+    store = asked.store
+    _find(_to_check(observed, memory), observed, memory, asked)
     memory.looked = True
     seen = replace(observed, committed=dict(memory.committed))
-    while _find(candidates(seen), seen, memory, store, made):
+    while _find(candidates(seen), seen, memory, asked):
         seen = replace(seen, committed=dict(memory.committed))
     _poll(seen, memory, store, clock)
     foreign = {stage.fingerprint: owner for stage in candidates(seen) if (owner := _foreign(stage, memory, store, clock)) is not None}
@@ -73,24 +89,39 @@ def _may_be_done(observed: Observed, stage: Stage) -> bool:
     return child.ended is not None or child.has_ended_pods
 
 
-def _find(stages: Iterable[Stage], observed: Observed, memory: Memory, store: ObjectStore, made: datetime) -> bool:
+def _find(stages: Iterable[Stage], observed: Observed, memory: Memory, asked: Asked) -> bool:
     """Note the artifacts that are there; whether there are new ones."""
     found = False
     for stage in stages:
         if stage.fingerprint in memory.committed:
             continue
-        manifest = read_manifest(store, stage.kind, stage.fingerprint)
+        manifest = read_manifest(asked.store, stage.kind, stage.fingerprint)
         if manifest is not None:
-            memory.committed[stage.fingerprint] = _commit(manifest, observed, stage, made)
+            seconds = (manifest.ended - manifest.started).total_seconds()
+            memory.committed[stage.fingerprint] = Commit(manifest.ended, seconds, _is_reused(manifest, observed, memory, stage, asked))
             found = True
     return found
 
 
-def _commit(manifest: Manifest, observed: Observed, stage: Stage, made: datetime) -> Commit:
-    """Re-used is what was there before the run, and what the run has never tried."""
-    tried = observed.child(stage) is not None or observed.history(stage).attempts > 0
-    reused = manifest.ended < made or not tried
-    return Commit(manifest.ended, (manifest.ended - manifest.started).total_seconds(), reused)
+def _is_reused(manifest: Manifest, observed: Observed, memory: Memory, stage: Stage, asked: Asked) -> bool:
+    """Whether an artifact was there before the run, or the run has never tried to make it: not now, and by its records not before."""
+    history = observed.history(stage)
+    if manifest.ended < asked.made:
+        return True
+    if observed.child(stage) is not None or max(history.attempts, history.active) > 0:
+        return False
+    if memory.own is None:
+        memory.own = _own(asked)
+    return stage.fingerprint not in memory.own
+
+
+def _own(asked: Asked) -> frozenset[str]:
+    """What the run's records call its own work."""
+    try:
+        kept = load_status(asked.store, asked.id)
+    except ValidationError:
+        return frozenset()  # another version's
+    return frozenset(s.fingerprint for s in kept.stages if s.state is State.DONE and not s.reused) if kept is not None else frozenset()
 
 
 def _poll(observed: Observed, memory: Memory, store: ObjectStore, clock: Clock) -> None:

@@ -22,7 +22,7 @@ from msm_operator.controllers.admission import Admission
 from msm_operator.controllers.children import act
 from msm_operator.controllers.decide_stages import Decision, RunPhase, decide
 from msm_operator.controllers.documents import Documents, keep_status
-from msm_operator.controllers.look import POLL_SECONDS, Memory, is_idle, look
+from msm_operator.controllers.look import POLL_SECONDS, Asked, Memory, is_idle, look
 from msm_operator.controllers.observe import observe
 from msm_operator.controllers.observed import Observed, Policy
 from msm_operator.controllers.rooms import Rooms
@@ -111,7 +111,7 @@ class MSMRunReconciler:
         observed = observe(obj, policy, documents, memory, rooms.caches, rooms.installed, now, monotonic)
         if not is_idle(observed, memory, rooms.clock):
             made = moment(obj["metadata"].get("creationTimestamp")) or now
-            asking = partial(look, observed, memory, documents.store, made, rooms.clock)
+            asking = partial(look, observed, memory, Asked(documents.store, documents.id, made), rooms.clock)
             observed = await self.admission.ask(documents.config, asking)
         decision = await act(obj, documents, observed, decide(observed, now), rooms, now)
         return self._said(obj, documents, observed, decision, now)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from msm_operator.backends.children import Child, newest, read_child
+from msm_operator.backends.children import POD_LAG, Child, newest, read_child
 from msm_operator.backends.names import endpoint_name
 from msm_operator.backends.serving import is_ready, why_not
 from msm_operator.controllers.documents import Documents
@@ -36,7 +36,8 @@ def observe(
     monotonic: float,
 ) -> Observed:
     """What the caches know of a run."""
-    children = list(_children(obj["metadata"]["uid"], caches, now))
+    pods_known = installed.pods_for() >= POD_LAG.total_seconds()
+    children = list(_children(obj["metadata"]["uid"], caches, now, pods_known))
     newest_ = newest(children)
     observed = Observed(
         plan=documents.plan,
@@ -53,10 +54,10 @@ def observe(
     return _with_lost(observed, memory, monotonic)
 
 
-def _children(uid: str, caches: Caches, now: datetime) -> Iterator[Child]:
+def _children(uid: str, caches: Caches, now: datetime, pods_known: bool) -> Iterator[Child]:
     for cache in (caches.jobs, caches.pytorch_jobs):
         for job in cache.owned_by(uid):
-            child = read_child(job, caches.pods.owned_by(job["metadata"]["uid"]), now)
+            child = read_child(job, caches.pods.owned_by(job["metadata"]["uid"]), now, pods_known)
             if child is not None:
                 yield child
 

@@ -3,6 +3,7 @@
 Neighbours: `msmrun` reads and acts through it. Invariant: everything that touches the outside is in here, so that a test replaces it.
 """
 
+import math
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -38,10 +39,11 @@ class Caches:
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """What the cluster has, as far as the last look tells."""
+    """What the cluster has, as far as the last look tells; and since how many seconds nothing of its pods was missed."""
 
     training: Callable[[], bool]
     serving: Callable[[], bool]
+    pods_for: Callable[[], float] = lambda: math.inf
 
 
 @dataclass(frozen=True, slots=True)

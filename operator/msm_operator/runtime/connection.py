@@ -46,14 +46,15 @@ async def configuration(kubeconfig: Path | None = None, context: str | None = No
 
 
 class Connection:
-    """A pool of connections to one API server with one identity."""
+    """A pool of connections to one API server with one identity; `replica` tells its requests from others' in audit logs."""
 
-    def __init__(self, settings: "Configuration", metrics: Metrics) -> None:
+    def __init__(self, settings: "Configuration", metrics: Metrics, replica: str = "") -> None:
         from kubernetes.aio.client.rest import RESTClientObject
 
         settings.proxy = settings.proxy or _proxy_of_environment(settings.host)
         settings.client_session_kwargs = {"trust_env": False}  # else aiohttp asks a thread for proxies and netrc, twice a request
         self._settings: Any = settings
+        self._agent = f"{USER_AGENT} ({replica})" if replica else USER_AGENT
         self._rest: Any = RESTClientObject(settings)
         self._requests = metrics.counter(
             "rest_client_requests_total", "Requests by HTTP status, method and host.", ("code", "method", "host")
@@ -92,7 +93,7 @@ class Connection:
         self, method: str, path: str, query: Mapping[str, str], headers: Mapping[str, str], body: Any, limits: aiohttp.ClientTimeout
     ) -> aiohttp.ClientResponse:
         url = self._settings.host + quote(path) + ("?" + urlencode(query) if query else "")
-        sent = {"User-Agent": USER_AGENT, **headers}
+        sent = {"User-Agent": self._agent, **headers}
         token = await self._settings.get_api_key_with_prefix("BearerToken", alias="authorization")
         if token:
             sent["Authorization"] = token

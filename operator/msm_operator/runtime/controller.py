@@ -7,6 +7,7 @@ write is not.
 
 import asyncio
 import logging
+import random
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -36,9 +37,18 @@ class Work:
 class Controller:
     """One kind's reconciler with its queue."""
 
-    def __init__(self, name: str, reconciler: Reconciler, primary: Store, metrics: Metrics, *, work: Work | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        reconciler: Reconciler,
+        primary: Store,
+        metrics: Metrics,
+        *,
+        work: Work | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
         self.name, self.primary = name, primary
-        self.work = work or Work()
+        self.work, self._rng = work or Work(), rng
         self.queue: Workqueue | None = None
         self._reconciler, self._metrics = reconciler, metrics
         label = ("controller",)
@@ -74,7 +84,7 @@ class Controller:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Look at every object, then at each change, until `stop` is set; passes under way are finished first."""
-        queue = self.queue = Workqueue(self.name, self._metrics)
+        queue = self.queue = Workqueue(self.name, self._metrics, rng=self._rng)
         for key in self.primary.keys():  # noqa: SIM118
             queue.add(key)
         try:

@@ -43,6 +43,11 @@ class LeaseTiming:
         if not self.duration > self.renew_deadline > self.retry > 0:
             raise ValueError(f"a lease needs duration > renew_deadline > retry > 0, not {self}")
 
+    @classmethod
+    def of(cls, duration: float) -> "LeaseTiming":
+        """The usual proportions for a lease of so many seconds."""
+        return cls(duration, duration * 2 / 3, duration * 2 / 15, duration / 15)
+
     @property
     def patience(self) -> float:
         """How long one attempt may take: so long that a busy server's TLS handshake fits, so short that there is a second one."""
@@ -153,10 +158,19 @@ class Elector:
             return
         with contextlib.suppress(ApiError, TimeoutError):
             async with asyncio.timeout(self.timing.patience):
-                lease = await self._api.get(LEASES, self._lease)
-                if self._look(lease).holder == self.identity:
-                    self._look(await self._write(lease, holder="", lasts=1))
-                    log.info("%s gave the lease back", self.identity)
+                while not await self._given_back():
+                    await asyncio.sleep(0.1)
+
+    async def _given_back(self) -> bool:
+        """Empty the lease if it is ours; False where a renewal that was cancelled on its way arrived in between."""
+        lease = await self._api.get(LEASES, self._lease)
+        if self._look(lease).holder == self.identity:
+            try:
+                self._look(await self._write(lease, holder="", lasts=1))
+            except Conflict:
+                return False
+            log.info("%s gave the lease back", self.identity)
+        return True
 
     async def _renew(self) -> None:
         while self.fence.remaining() > 0:

@@ -67,6 +67,10 @@ class Followed:
         """Whether the cluster has this kind, as far as the last look tells."""
         return all(reflector.served for reflector in self.reflectors)
 
+    def current_for(self) -> float:
+        """Seconds since when the store has missed nothing; 0 while it may."""
+        return min(reflector.current_for() for reflector in self.reflectors)
+
 
 class Manager:
     """One replica of the operator."""
@@ -75,7 +79,7 @@ class Manager:
         self.settings, self.metrics = settings, metrics
         self._api = api
         self.fence = Fence(grace=(settings.timing.duration - settings.timing.renew_deadline) / 2)
-        self.elector = Elector(api, settings.lease, settings.identity, self.fence, metrics, timing=settings.timing)
+        self.elector = Elector(api, settings.lease, settings.identity, self.fence, metrics, timing=settings.timing, rng=self._rng("lease"))
         self._recorder = Recorder(api, self.fence, metrics, controller=CONTROLLER, instance=settings.identity)
         self.writer = LeaderWriter(api, self.fence, self._recorder)
         self._followed: list[Followed] = []
@@ -102,7 +106,7 @@ class Manager:
         store, reflectors = Store(indexed=indexed, trim=trim), []
         for namespace in self.settings.namespaces if resource.namespaced else ("",):
             chosen = Selection(resource, namespace, labels, metadata_only=metadata_only)
-            rng = random.Random(f"{self.settings.identity}{chosen}")
+            rng = self._rng(chosen)
             one = Reflector(self._api, chosen, store, self.metrics, optional=optional, patience=self.settings.patience, rng=rng)
             self.writer.freshen(chosen, store)
             reflectors.append(one)
@@ -120,7 +124,7 @@ class Manager:
         work: Work | None = None,
     ) -> Controller:
         """Have `reconciler` look at each object of `primary`, and at those that a change of a related object concerns."""
-        controller = Controller(name, reconciler, primary.store, self.metrics, work=work)
+        controller = Controller(name, reconciler, primary.store, self.metrics, work=work, rng=self._rng(name))
         for reflector in primary.reflectors:
             reflector.on_change(controller.on_primary)
         for followed, concerns in related:
@@ -186,6 +190,10 @@ class Manager:
             async with asyncio.timeout(2.0):
                 await self._recorder.flush()
         await self.elector.give_back()
+
+    def _rng(self, what: object) -> random.Random:
+        """Chance for one part: others for each replica, the same for one identity."""
+        return random.Random(f"{self.settings.identity}{what}")
 
     def _reflectors(self) -> list[Reflector]:
         return [reflector for followed in self._followed for reflector in followed.reflectors]

@@ -60,6 +60,7 @@ class Reflector:
         """Set once a first list is in the store, or once it is known that an optional kind is not served."""
         self.live = asyncio.Event()
         """Set while a watch is open, so while the store is behind by no more than an event's way."""
+        self._live_since = float("inf")
         self.served = True
         """Whether the cluster has this kind; only an optional one may be absent."""
         self._api, self._optional = api, optional
@@ -73,6 +74,10 @@ class Reflector:
         self._events = metrics.counter("msm_reflector_events_total", "Watch events by type; stale ones were dropped.", ("resource", "type"))
         self._troubles = metrics.counter("msm_reflector_failures_total", "Lists and watches that failed.", ("resource", "reason"))
         metrics.gauge("msm_reflector_objects", "Objects in the store.", ("resource",)).track(lambda: float(len(store)), plural)
+
+    def current_for(self) -> float:
+        """Seconds since when the store has been behind by no more than an event's way; 0 while it may miss something."""
+        return max(0.0, asyncio.get_running_loop().time() - self._live_since) if self.live.is_set() else 0.0
 
     def on_change(self, handler: Handler) -> None:
         """Call `handler` with every change from now on; it must be quick and must not raise."""
@@ -120,7 +125,7 @@ class Reflector:
             begin, seen = loop.time(), 0
             try:
                 async with self._api.watch(self.chosen, self._position, seconds=self._rng.randint(*self._patience.watch)) as events:
-                    self.live.set()
+                    self._opened()
                     async for event in events:
                         seen += 1
                         self._failures = 0
@@ -134,6 +139,11 @@ class Reflector:
                 self._failures = 0
             else:
                 await self._wait_after(ApiError(f"watch {self.chosen.resource.plural}: ended at once", why="Brief"))
+
+    def _opened(self) -> None:
+        if not self.live.is_set():
+            self._live_since = asyncio.get_running_loop().time()
+        self.live.set()
 
     def _page_size(self) -> int:
         """Pages, unless their tokens keep expiring before the list is through: then all at once."""
@@ -165,7 +175,7 @@ class Reflector:
             self._tell(change)
         self.served = False
         self.synced.set()
-        self.live.set()
+        self._opened()
         await asyncio.sleep(self._patience.unserved * (1.0 + self._rng.random()))
 
     async def _wait_after(self, error: ApiError) -> None:

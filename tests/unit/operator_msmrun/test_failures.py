@@ -177,6 +177,13 @@ def test_where_an_attempt_stands(obj: dict[str, Any], pods: list[dict[str, Any]]
     assert (child.ended is not None) == (phase is Phase.ENDED)
 
 
+def test_while_pods_may_have_been_missed_an_attempt_is_not_taken_for_deleted() -> None:
+    child = read_child(job(condition="Failed", age=3600), [], NOW, pods_known=False)
+    assert child is not None and child.ended is None
+    seen = read_child(job(condition="Failed", age=3600), [pod(**over(2))], NOW, pods_known=False)
+    assert seen is not None and seen.ended is not None and seen.ended.ending is Ending.USER_ERROR
+
+
 def test_an_object_without_our_labels_is_nobodys_attempt() -> None:
     assert read_child({"kind": "Job", "metadata": {"name": "x", "uid": "u"}}, [], NOW) is None
 

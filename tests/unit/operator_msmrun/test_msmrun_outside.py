@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from msm_operator.runtime.resources import JOBS, MSMRUNS
 from msm_operator.runtime.seams import Key
 from tests.unit.operator_msmrun.cluster import CHAIN, NAMESPACE, Workshop, msm_run
@@ -17,6 +19,20 @@ def test_deletion_with_policy_delete_takes_the_records_and_no_artifact(workshop:
     assert not workshop.run_object()["metadata"].get("finalizers")
     assert not list(workshop.store.list(f"runs/{documents.id}/"))
     assert list(workshop.store.list(f"{stage.kind}/{stage.fingerprint}/"))
+
+
+def test_a_run_that_is_deleted_while_it_is_being_accepted_leaves_no_records(workshop: Workshop) -> None:
+    workshop.submit(msm_run(execution={"deletionPolicy": "Delete"}))
+    workshop.cluster.refuse["MSMRun"] = RuntimeError("killed here")
+    with pytest.raises(RuntimeError):
+        workshop.reconcile()
+    assert not list(workshop.store.list("runs/")), "nothing is kept before the finalizer holds the run"
+    del workshop.cluster.refuse["MSMRun"]
+    workshop.reconcile()
+    workshop.cluster.remove(MSMRUNS, Key(NAMESPACE, "example"))
+    workshop.reconciler = workshop.make()
+    workshop.reconcile()
+    assert not list(workshop.store.list("runs/"))
 
 
 def test_a_deletion_does_not_wait_for_ever_for_a_store_that_is_gone(workshop: Workshop) -> None:

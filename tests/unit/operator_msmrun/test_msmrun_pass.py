@@ -121,6 +121,19 @@ def test_a_controller_that_dies_between_making_a_job_and_saying_so_makes_it_no_s
     assert workshop.attempts()[0][1] == 1
 
 
+def test_a_stage_whose_job_was_stopped_after_its_commit_is_no_reused_one_for_the_next_controller(workshop: Workshop) -> None:
+    workshop.submit(msm_run())
+    workshop.reconcile()
+    (job,) = workshop.jobs()
+    workshop.do(job)
+    workshop.reconcile()
+    assert (workshop.status()["plan"]["done"], workshop.status()["plan"]["reused"]) == (1, 0)
+    workshop.cluster.remove(JOBS, Key(NAMESPACE, job["metadata"]["name"]))
+    workshop.reconciler = workshop.make()
+    workshop.reconcile()
+    assert (workshop.status()["plan"]["done"], workshop.status()["plan"]["reused"]) == (1, 0)
+
+
 def test_a_fault_is_retried_after_a_pause_and_counted(workshop: Workshop) -> None:
     workshop.submit(msm_run(execution={"parallelism": 8}))
     workshop.reconcile()

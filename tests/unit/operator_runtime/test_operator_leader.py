@@ -283,6 +283,26 @@ def test_giving_back_takes_nothing_from_the_next_holder() -> None:
     virtually(main())
 
 
+def test_a_renewal_that_arrives_late_does_not_keep_the_lease_from_being_given_back() -> None:
+    class Overtaken(LeaseApi):
+        async def replace(self, resource: Any, body: dict[str, Any]) -> dict[str, Any]:
+            if not body["spec"]["holderIdentity"] and not late:
+                late.append(self.server.store(self.server.lease or {}))
+            return await super().replace(resource, body)
+
+    late: list[dict[str, Any]] = []
+
+    async def main() -> None:
+        server = LeaseServer()
+        first = elector(server, "first")
+        await first.campaign()
+        first._api = Overtaken(server, "first")  # type: ignore[assignment]
+        await first.give_back()
+        assert late and server.holder == ""
+
+    virtually(main())
+
+
 def test_the_metric_says_who_leads() -> None:
     async def main() -> None:
         metrics, server = Metrics(), LeaseServer()

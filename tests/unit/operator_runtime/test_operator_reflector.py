@@ -172,6 +172,20 @@ def test_a_watch_that_says_nothing_at_all_is_given_up() -> None:
     follow(work, lambda server: server.fail(Disturb(silent=True), where="watch"), silence_s=0.2)
 
 
+def test_it_says_since_when_nothing_was_missed() -> None:
+    async def work(server: FaultyApiServer, seen: Following) -> None:
+        assert seen.reflector.current_for() == 0
+        await seen.reflector.live.wait()
+        await asyncio.sleep(0.05)
+        assert seen.reflector.current_for() >= 0.05
+        server.fail(Answer(500), where="watch", times=3)
+        server.close_streams()
+        await until(lambda: not seen.reflector.live.is_set())
+        assert seen.reflector.current_for() == 0
+
+    follow(work, lambda server: None)
+
+
 def test_after_a_compaction_what_was_deleted_meanwhile_is_told_as_deleted() -> None:
     def before(server: FaultyApiServer) -> None:
         server.put("pods", pod("stays"))
