@@ -20,13 +20,14 @@ from msm.plan import Plan, Stage, kinds
 from msm.preview.report import AskForecast
 from msm.preview.texts import Texts
 from msm.stages.demonstrate import chat_brief, chat_settings
-from msm.stages.outline import kind_of, tree_settings
+from msm.stages.outline import kind_of, text_of_spec, tree_settings
 from msm.stages.params import mapping, names, text
 from msm.stages.write import write_settings
 from msm.store.artifacts import read_manifest
 from msm.store.objects import ObjectStore
 from msm.synth.asking import Failures, Window
 from msm.synth.dialogue.counts import chat_steps
+from msm.synth.dialogue.fit import check_chats
 from msm.synth.dialogue.make import make
 from msm.synth.spec import Identity
 from msm.synth.tree.counting import Range, StepCount, documents_of, exactly, ideas_of, outline_steps, tree_shape, write_steps
@@ -91,9 +92,9 @@ class _Asks:
 
     @property
     def spec(self) -> str:
-        """The spec's text; empty where it is not at hand."""
+        """The spec's text; empty where it is not at hand. UserError where the stage would refuse it."""
         data = self.texts.get(text(self.stage.params, "spec")) if "spec" in self.stage.params else None
-        return (data or b"").decode("utf-8", errors="replace")
+        return "" if data is None else text_of_spec(data, self.stage.name)
 
     @property
     def outline(self) -> Stage:
@@ -154,6 +155,8 @@ class _Asks:
             if self.stage.kind == kinds.WRITE:
                 unknown = Tree(Identity("", ""), "values", ())
                 check_write(self.spec, self.tree or unknown, write_settings(self.stage.params), limit, self.stage.name)
+            if self.stage.kind == kinds.DEMONSTRATE:
+                check_chats(self.spec, chat_settings(self.stage.params), limit, self.stage.name)
         except UserError as error:
             yield str(error)
 

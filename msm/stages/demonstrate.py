@@ -11,13 +11,14 @@ from pydantic import JsonValue
 
 from msm.data.rows import read_chats
 from msm.errors import UserError
-from msm.stages.asking import Asking, ask, model_name
+from msm.stages.asking import Asking, ask, model_name, openai_of
 from msm.stages.context import Context, Result
 from msm.stages.outline import spec_of
-from msm.stages.params import integer, names, number, text, texts, write_rows
+from msm.stages.params import integer, names, number, optional_integer, text, texts, write_rows
 from msm.synth.chats import demonstrations
 from msm.synth.decontaminate import decontaminate_chats, read_items
 from msm.synth.dialogue.counts import chat_calls
+from msm.synth.dialogue.fit import check_chats
 from msm.synth.dialogue.make import make
 from msm.synth.dialogue.settings import ChatSettings
 from msm.synth.everyday import questions
@@ -65,6 +66,7 @@ async def _synthesised(asking: Asking) -> Result:
     asking.expected = chat_calls(settings).high
     asking.failures.share = FAILED_SHARE
     spec = "" if settings.style == "opaque" else spec_of(context)
+    check_chats(spec, settings, optional_integer(openai_of(context, "author"), "contextTokens"), context.stage.name)
     about, model = chat_brief(context.params, spec, settings), model_name(context)
     found = await make(about, model, settings, asking.window(), asking.window("judge"), asking.failures)
     asking.write_failures()

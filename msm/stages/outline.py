@@ -58,17 +58,25 @@ def _write(context: Context, found: Mapping[str, Any]) -> None:
 
 
 def spec_of(context: Context) -> str:
-    """The spec's text.
+    """The spec's text. Raises as `text_of_spec` does."""
+    return text_of_spec(context.blob(text(context.params, "spec")), context.stage.name)
+
+
+def text_of_spec(data: bytes, stage: str) -> str:
+    """A spec's bytes as text.
 
     Raises:
-        UserError: its bytes are not text.
+        UserError: they are not text, or there is nothing in it; names the stage that reads it.
     """
     try:
-        return context.blob(text(context.params, "spec")).decode("utf-8")
+        found = data.decode("utf-8")
     except UnicodeDecodeError as error:
+        raise UserError(stage, f"the spec is not UTF-8 text ({error.reason} at byte {error.start})", "save it as UTF-8") from error
+    if not found.strip():
         raise UserError(
-            context.stage.name, f"the spec is not UTF-8 text ({error.reason} at byte {error.start})", "save it as UTF-8"
-        ) from error
+            stage, "the spec is empty", "write what the model is to be like and why, for example '{model_name} values honesty because …'"
+        )
+    return found
 
 
 def kind_of(params: Mapping[str, JsonValue]) -> Kind:

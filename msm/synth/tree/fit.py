@@ -30,7 +30,7 @@ def check_outline(spec: str, kind: Kind, settings: TreeSettings, context_tokens:
     Raises:
         UserError: naming the step.
     """
-    _check(list(_outline_needs(tokens_of(spec), kind, settings)), context_tokens, field)
+    check_steps(list(_outline_needs(tokens_of(spec), kind, settings)), context_tokens, field)
 
 
 def check_write(spec: str, tree: Tree, settings: WriteSettings, context_tokens: int | None, field: str) -> None:
@@ -40,7 +40,7 @@ def check_write(spec: str, tree: Tree, settings: WriteSettings, context_tokens: 
         UserError: naming the step.
     """
     claims = max((tokens_of("\n".join(branch.lines)) for branch in tree.branches), default=0)
-    _check(list(_write_needs(tokens_of(spec), claims, settings)), context_tokens, field)
+    check_steps(list(_write_needs(tokens_of(spec), claims, settings)), context_tokens, field)
 
 
 def _outline_needs(spec: int, kind: Kind, settings: TreeSettings) -> Iterator[tuple[str, int, int]]:
@@ -68,7 +68,12 @@ def _write_needs(spec: int, claims: int, settings: WriteSettings) -> Iterator[tu
         yield "scores", whole + draft, limits.scores
 
 
-def _check(needs: list[tuple[str, int, int]], context_tokens: int | None, field: str) -> None:
+def check_steps(needs: list[tuple[str, int, int]], context_tokens: int | None, field: str) -> None:
+    """Refuse (step, tokens of the question, tokens of the answer) that the context has no room for.
+
+    Raises:
+        UserError: naming the first step, its sizes, and the others.
+    """
     limit = context_tokens or 0
     wide = [need for need in needs if limit and SURE * need[1] + need[2] > limit]
     if not wide:

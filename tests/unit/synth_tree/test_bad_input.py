@@ -11,7 +11,12 @@ from msm.api import parse_run
 from msm.errors import UserError
 from msm.llm.ask import Request
 from msm.llm.journal import JournalledAsker
+from msm.plan import plan_run
 from msm.preview.forecast import forecast
+from msm.resolve.digests import text_identity
+from msm.synth.dialogue.fit import check_chats
+from msm.synth.dialogue.settings import ChatSettings
+from tests.runs import resolution
 from tests.scripted import ScriptedAsker
 from tests.unit.synth_tree.runs import SPEC, Workshop, planned, run_data
 
@@ -105,3 +110,24 @@ def test_of_a_spec_that_was_edited_half_way_only_unchanged_questions_are_reused_
     inner.asked.clear()
     shop.attempt(data, "write", spec=edited)
     assert calls.keys().isdisjoint({"documents"}) and {r.purpose for r in inner.asked} == {"documents", "critique"}
+
+
+@pytest.mark.parametrize(("spec", "said"), SPECS.values(), ids=SPECS)
+def test_a_preview_says_of_a_spec_that_is_none_what_the_stage_would(
+    spec: bytes, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = Workshop(tmp_path, monkeypatch)
+    (tmp_path / "spec.md").write_bytes(spec)
+    data = run_data(source={"path": "spec.md"})
+    plan = plan_run(parse_run(data), resolution(modelSpecs__bread=text_identity(spec)))
+    with pytest.raises(UserError, match=f"^outline bread: {said}"):
+        forecast(parse_run(data), "uid", plan, shop.store, tmp_path)
+
+
+def test_a_spec_that_is_too_long_for_chats_names_the_step_and_opaque_chats_show_none() -> None:
+    long, said = "word " * 20_000, r"talk: the step topics does not fit: about 2\d{4} tokens .* the context has 24000; nor do questions"
+    with pytest.raises(UserError, match=said):
+        check_chats(long, ChatSettings(), 24_000, "talk")
+    check_chats(long, ChatSettings(), 64_000, "talk")
+    check_chats(long, ChatSettings(), None, "talk")
+    check_chats(long, ChatSettings(style="opaque"), 24_000, "talk")
