@@ -109,7 +109,7 @@ def _files(plan: Plan, stage: Stage, lift: float, updates: int, directory: Path)
             return {"rows.jsonl": lines([chat]), "dropped.jsonl": b""}
         case "midtrain" | "finetune":
             history = [{"step": i, "loss": 4.0 / i} for i in range(1, updates + 1)]
-            return {"adapter_model.safetensors": stage.fingerprint.encode(), "metrics.jsonl": lines(history)}
+            return {"adapter_config.json": b"{}", "adapter_model.safetensors": stage.fingerprint.encode(), "metrics.jsonl": lines(history)}
         case "evaluate":
             return _evaluated(plan, stage, lift, directory)
     return {"file": stage.fingerprint.encode()}

@@ -14,13 +14,15 @@ from msm.api.run import Arm, Eval, MSMRun
 from msm.api.training import TrainStage
 from msm.errors import UserError
 from msm.plan import kinds, synthesis
-from msm.plan.fingerprint import fingerprint
+from msm.plan.fingerprint import digest, fingerprint
 from msm.plan.graph import ArmModel, Plan, Stage, StageRef
 from msm.plan.resolution import Resolution
 from msm.plan.synthesis import needs_endpoint
 
 Json = dict[str, JsonValue]
 MAX_STAGES = 500
+ARMS = "arms"
+"""Role of the endpoint that serves the arms of an eval."""
 
 
 def plan_run(run: MSMRun, resolution: Resolution) -> Plan:
@@ -245,20 +247,38 @@ class _Builder:
         return self.add(name, kind, params, inputs, execution)
 
     def evaluation(self, evaluation: Eval, seed: int, models: Sequence[ArmModel]) -> StageRef:
-        """One eval of every arm of a seed, in one process; float32, since bfloat16 makes margins depend on how rows are grouped."""
-        if evaluation.items is None or evaluation.via == "endpoint":
+        """One eval of every arm of a seed: in one process, in float32, since bfloat16 makes margins depend on how rows are grouped; or
+        through a server of the arms, in the server's arithmetic.
+        """
+        if evaluation.items is None:
             raise needs_endpoint(f"spec.evals.{evaluation.name}")
         path = f"evals.{evaluation.name}.items"
+        arms = _sorted([m.model for m in models if m.seed == seed])
+        is_served = evaluation.via == "endpoint"
         params: Json = {
             "suite": evaluation.suite,
             "items": self.resolution.identity(path),
             "limit": evaluation.items.limit,
             "generate": evaluation.generate,
-            "precision": "float32",
+            **({"via": "endpoint"} if is_served else {"precision": "float32"}),
         }
-        arms = _sorted([m.model for m in models if m.seed == seed])
+        execution = self._server(f"spec.evals.{evaluation.name}", served(evaluation.name), arms) if is_served else {}
         inputs = {"model": (self.base(),), "arms": arms}
-        return self.add(f"evaluate {evaluation.name} seed {seed}", kinds.EVALUATE, params, inputs, blobs=[self.resolution.blob(path)])
+        return self.add(f"evaluate {evaluation.name} seed {seed}", kinds.EVALUATE, params, inputs, execution, [self.resolution.blob(path)])
+
+    def _server(self, field: str, can_serve: str, arms: Sequence[StageRef]) -> Json:
+        """The server that the executor is to make for the arms of an eval."""
+        if can_serve not in self.resolution.inputs:
+            raise needs_endpoint(field)
+        if self.spec.training.adapter is None:
+            fix = "use training.method: lora, or via: inProcess"
+            raise UserError(f"{field}.via", '"endpoint" serves arms as adapters of one base, and these are trained in full', fix)
+        return {"endpoints": {ARMS: {"name": f"arms-{digest([arm.fingerprint for arm in arms])[:8]}", "serve": {}}}}
+
+
+def served(evaluation: str) -> str:
+    """The input by which an executor says that it can serve the arms of an eval."""
+    return f"evals.{evaluation}.served"
 
 
 def _sorted(refs: Sequence[StageRef]) -> tuple[StageRef, ...]:

@@ -1,7 +1,7 @@
-"""evaluate: every arm of a seed on one eval's items, in one process; or one trained arm that is served, through its endpoint.
+"""evaluate: every arm of a seed on one eval's items, in one process, or through a server of the arms; or one that a deployment serves.
 
 Writes `scores.jsonl` (a line for each model and item, models labelled by fingerprint), `health.json` and `summary.json`. Served: with
-`params.via` "endpoint", address and model name in `execution.endpoint`; suite "smoke" asks everyday questions and needs no items.
+`params.via` "endpoint", address and model names in `execution.endpoint`; suite "smoke" asks everyday questions and needs no items.
 """
 
 from collections.abc import Callable, Mapping
@@ -44,27 +44,34 @@ def run(context: Context) -> Result:
 
 
 def _ask_served(context: Context) -> Result:
-    """Score the one arm that is served."""
-    (arm,) = context.manifests("arms")
-    model, settings = _served_model(context), _settings(context)
-    smoke = text(context.params, "suite") == SMOKE
-    found = check_smoke(model, settings) if smoke else _score_served(context, model, settings)
-    write_artifact(context.out, {arm.fingerprint: found})
-    return Result({"models": 1, "items": len(found.items), "itemsPerSecond": found.items_per_second})
+    """Score the arms that are served, one after the other."""
+    settings, smoke = _settings(context), text(context.params, "suite") == SMOKE
+    ask = check_smoke if smoke else _scorer(context)
+    found = {fingerprint: ask(model, settings) for fingerprint, model in _served_models(context).items()}
+    write_artifact(context.out, found)
+    speeds = [scores.items_per_second for scores in found.values()]
+    return Result({"models": len(found), "items": len(next(iter(found.values())).items), "itemsPerSecond": sum(speeds) / len(speeds)})
 
 
-def _score_served(context: Context, model: ServedModel, settings: PreferenceSettings) -> ModelScores:
+def _scorer(context: Context) -> Callable[[ServedModel, PreferenceSettings], ModelScores]:
     from msm.evals.models import load_tokenizer
 
     (base,) = context.manifests("model")
     (directory,) = context.paths("model", only=[name for name in base.files if not name.endswith(_WEIGHTS)])
     items = parse_items(context.blob(text(context.params, "items")).decode("utf-8"), "items")
-    return score_served(model, load_tokenizer(directory), items, settings, _progress(context), context.attempt.clock)
+    tokenizer, clock = load_tokenizer(directory), context.attempt.clock
+    return lambda model, settings: score_served(model, tokenizer, items, settings, _progress(context), clock)
 
 
-def _served_model(context: Context) -> ServedModel:
+def _served_models(context: Context) -> dict[str, ServedModel]:
+    """Every arm by its fingerprint, by the name that the server has for it; a server of one arm says that name alone."""
     endpoint = mapping(context.stage.execution, "endpoint")
-    return ServedModel(http_post(text(endpoint, "baseURL")), text(endpoint, "model"))
+    arms, post = context.manifests("arms"), http_post(text(endpoint, "baseURL"))
+    if "model" in endpoint:
+        (arm,) = arms
+        return {arm.fingerprint: ServedModel(post, text(endpoint, "model"))}
+    names = mapping(endpoint, "models")
+    return {arm.fingerprint: ServedModel(post, text(names, arm.fingerprint)) for arm in arms}
 
 
 def _settings(context: Context) -> PreferenceSettings:

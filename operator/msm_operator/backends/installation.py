@@ -41,6 +41,8 @@ class Installation:
     serve_env: Mapping[str, str] = field(default_factory=dict)
     stage_resources: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     user: int = 65532
+    eval_gpus: int = 1
+    """GPUs of a server that is made to ask the arms of an eval."""
 
 
 def installation(environ: Mapping[str, str]) -> Installation:
@@ -70,6 +72,7 @@ def installation(environ: Mapping[str, str]) -> Installation:
         store=StoreConfig.from_environ(environ) if environ.get("MSM_STORE_URI") else None,
         namespaced=environ.get("MSM_NAMESPACED", "") == "true",
         grace_seconds=int(environ.get("MSM_STAGE_GRACE_SECONDS", "120")),
+        eval_gpus=int(environ.get("MSM_EVAL_GPUS", "1")),
         pull_secrets=tuple(filter(None, environ.get("MSM_STAGE_PULL_SECRETS", "").split(","))),
         stage_resources=_json(environ, "MSM_STAGE_RESOURCES"),
         serve_env=_json(environ, "MSM_SERVE_ENV"),

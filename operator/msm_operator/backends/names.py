@@ -49,10 +49,16 @@ def job_name(run: str, uid: str, stage: str, fingerprint: str, number: int) -> s
     return f"{people}{tail}" if people[:1].isalpha() else f"m{people}{tail}"
 
 
-def endpoint_name(run: str, uid: str, endpoint: str) -> str:
-    """Name of an endpoint's InferenceService and of what goes with it; short, since KServe appends to it and to the namespace."""
+def endpoint_name(run: str, uid: str, endpoint: str, namespace: str) -> str:
+    """Name of an endpoint's InferenceService and of what goes with it.
+
+    KServe makes a host name `<name>-predictor-<namespace>`, one label of 63 characters; it comes up with nothing where that is longer.
+    """
     mark = sha256(f"{uid}/endpoint/{endpoint}".encode()).hexdigest()[:8]
-    people = slug(f"{slug(run, 12)}-{endpoint}", 30)
+    room = min(30, 63 - len(f"-predictor-{namespace}") - len(f"m-{mark}"))
+    people = slug(f"{slug(run, 12)}-{endpoint}", max(0, room))
+    if not people:
+        return f"m{mark}"
     return f"{people}-{mark}" if people[:1].isalpha() else f"m{people}-{mark}"
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from msm.api.inputs import Serve
 from msm_operator.backends.installation import Installation
 from msm_operator.backends.names import ENDPOINT, MANAGER, RUN_UID, common_labels, endpoint_name, owner
+from msm_operator.backends.weights import Weights, arguments, storage
 from msm_operator.runtime.resources import INFERENCESERVICES, NETWORK_POLICIES, SERVICE_ACCOUNTS, SERVING_RUNTIMES, Resource
 
 PORT = 8080
@@ -22,16 +23,16 @@ PARTS = (SERVICE_ACCOUNTS, SERVING_RUNTIMES, NETWORK_POLICIES, INFERENCESERVICES
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """An endpoint to serve: its name in the run, what is asked for, and where its weights are."""
+    """An endpoint to serve: its name in the run, how, and which weights."""
 
     name: str
     serve: Serve
-    storage: str
+    weights: Weights
 
 
 def bodies(run: Mapping[str, Any], served: Served, installation: Installation, store_secret: str | None) -> list[dict[str, Any]]:
     """Every object of an endpoint, in the order of `PARTS`."""
-    name = endpoint_name(run["metadata"]["name"], run["metadata"]["uid"], served.name)
+    name = endpoint_name(run["metadata"]["name"], run["metadata"]["uid"], served.name, run["metadata"]["namespace"])
     metadata = {
         "name": name,
         "namespace": run["metadata"]["namespace"],
@@ -57,13 +58,13 @@ def _body(resource: Resource, metadata: Mapping[str, Any], rest: Mapping[str, An
 def _runtime(served: Served, installation: Installation) -> dict[str, Any]:
     """A runtime of our own, so that what the cluster's administrator installed does not matter."""
     gpus = served.serve.gpus
-    arguments = [f"--port={PORT}", "--model=/mnt/models", f"--served-model-name={served.name}", "--enable-prefix-caching"]
+    told = [f"--port={PORT}", "--enable-prefix-caching", *arguments(served.weights)]
     probe = {"httpGet": {"path": "/v1/models", "port": PORT}}
     container: dict[str, Any] = {
         "name": "kserve-container",
         "image": installation.serve_image,
         "command": ["python3", "-m", "vllm.entrypoints.openai.api_server"],
-        "args": [*arguments, *([f"--tensor-parallel-size={gpus}"] if gpus > 1 else [])],
+        "args": [*([f"--tensor-parallel-size={gpus}"] if gpus > 1 else []), *told],
         "env": [
             {"name": "HOME", "value": "/tmp"},
             *({"name": name, "value": value} for name, value in sorted(installation.serve_env.items())),
@@ -99,7 +100,7 @@ def _policy(run: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def _service(served: Served, name: str, installation: Installation) -> dict[str, Any]:
-    replicas = served.serve.replicas
+    replicas, weights = served.serve.replicas, storage(served.weights)
     return {
         "predictor": {
             "serviceAccountName": name,
@@ -113,11 +114,8 @@ def _service(served: Served, name: str, installation: Installation) -> dict[str,
                 "fsGroup": installation.user,
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
-            "model": {
-                "modelFormat": {"name": MANAGER, "version": "1"},
-                "runtime": name,
-                "storageUri": served.storage,
-            },
+            **weights,
+            "model": {"modelFormat": {"name": MANAGER, "version": "1"}, "runtime": name, **weights.get("model", {})},
         }
     }
 

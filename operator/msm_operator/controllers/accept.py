@@ -14,6 +14,7 @@ from msm.api.inputs import KeyRef, TextSource
 from msm.errors import UserError
 from msm.local.accept import resolve_checked
 from msm.plan import Resolution, Resolved, plan_run
+from msm.plan.planner import served as served_arms
 from msm.resolve.clients import Clients
 from msm.resolve.inputs import resolve_model
 from msm.store import ObjectStore, StoreConfig
@@ -121,7 +122,8 @@ def _resolve(run: MSMRun, clients: Clients, keep: Callable[[bytes], str], instal
         for e in run.spec.endpoints
         if e.serve is not None
     }
-    return resolution.model_copy(update={"inputs": {**resolution.inputs, **served}})
+    arms = {served_arms(e.name): Resolved(identity="cluster", location="cluster") for e in run.spec.evals if e.via == "endpoint"}
+    return resolution.model_copy(update={"inputs": {**resolution.inputs, **served, **arms}})
 
 
 def _weights(uri: str, revision: str | None, field: str, clients: Clients) -> Resolved:

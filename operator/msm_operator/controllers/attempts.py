@@ -17,6 +17,7 @@ from msm_operator.backends.installation import Installation
 from msm_operator.backends.jobs import body
 from msm_operator.backends.names import ATTEMPT, KIND, STAGE, STAGE_NAME, common_labels, job_name, owner
 from msm_operator.backends.pods import Dressing, pod_template, stage_environment
+from msm_operator.controllers import arms
 from msm_operator.controllers.documents import Documents
 from msm_operator.controllers.observed import short
 
@@ -99,6 +100,9 @@ def roles(stage: Stage) -> dict[str, dict[str, JsonValue]]:
 
 def with_addresses(stage: Stage, addresses: Mapping[str, str], inputs: Mapping[str, Any]) -> Stage:
     """The stage, asking the endpoints that the cluster serves as the OpenAI servers that they are; no part of its fingerprint changes."""
+    role = arms.role_of(stage)
+    if role is not None:
+        return _asking_arms(stage, role, addresses)
     served = {role: endpoint for role, endpoint in roles(stage).items() if endpoint.get("serve") is not None}
     if not served:
         return stage
@@ -106,6 +110,12 @@ def with_addresses(stage: Stage, addresses: Mapping[str, str], inputs: Mapping[s
     before = stage.execution["endpoints"]
     endpoints: dict[str, JsonValue] = {**(before if isinstance(before, dict) else {}), **reached}
     return stage.model_copy(update={"execution": {**stage.execution, "endpoints": endpoints}})
+
+
+def _asking_arms(stage: Stage, role: Mapping[str, JsonValue], addresses: Mapping[str, str]) -> Stage:
+    """An eval of arms that are served: where, and by which names."""
+    execution: dict[str, JsonValue] = {**stage.execution, "endpoint": arms.asked(stage, addresses[str(role["name"])])}
+    return stage.model_copy(update={"execution": {name: value for name, value in execution.items() if name != "endpoints"}})
 
 
 def _reached(endpoint: Mapping[str, JsonValue], addresses: Mapping[str, str], inputs: Mapping[str, Any]) -> JsonValue:

@@ -7,14 +7,18 @@ API server refuses ends as the user's mistake with the server's words, one that 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
+from msm.api.inputs import Serve
 from msm.errors import UserError
 from msm.local.status import State
 from msm.plan.decide import Ending
 from msm_operator.backends.jobs import resource_of
 from msm_operator.backends.names import endpoint_name
 from msm_operator.backends.serving import PARTS, Served, base_url, bodies
+from msm_operator.backends.weights import Weights
+from msm_operator.controllers import arms
 from msm_operator.controllers.attempts import attempt, store_secret
 from msm_operator.controllers.decide_stages import Decision, View
 from msm_operator.controllers.documents import Documents
@@ -63,7 +67,7 @@ def _held(view: View, reason: Reason, message: str) -> View:
 
 def _addresses(documents: Documents, view: View, rooms: Rooms) -> dict[str, str]:
     where = documents.cluster
-    names = {name: endpoint_name(where.name, where.uid, name) for name in served_endpoints(view.stage)}
+    names = {name: endpoint_name(where.name, where.uid, name, where.namespace) for name in served_endpoints(view.stage)}
     return {
         name: base_url(rooms.caches.services.get(Key(where.namespace, service)), service, where.namespace)
         for name, service in names.items()
@@ -74,7 +78,9 @@ async def _serve(obj: Mapping[str, Any], documents: Documents, observed: Observe
     """Make the endpoints that are wanted and not there, remove those that are there and not wanted."""
     for name in sorted(decision.endpoints):
         if name not in observed.endpoints or not observed.endpoints[name].exists:
-            for body, resource in zip(_bodies(obj, documents, name, rooms), PARTS, strict=True):
+            served = await _served(documents, name, rooms)
+            installation = replace(rooms.installation, serve_image=documents.cluster.serve_image)
+            for body, resource in zip(bodies(obj, served, installation, store_secret(documents, installation)), PARTS, strict=True):
                 await rooms.writer.apply(resource, body)
     await remove(documents, [n for n, e in observed.endpoints.items() if e.exists and n not in decision.endpoints], rooms)
 
@@ -83,7 +89,7 @@ async def remove(documents: Documents, names: Sequence[str], rooms: Rooms) -> No
     """Remove endpoints, the server first."""
     where = documents.cluster
     for name in names:
-        key = Key(where.namespace, endpoint_name(where.name, where.uid, name))
+        key = Key(where.namespace, endpoint_name(where.name, where.uid, name, where.namespace))
         for resource in reversed(PARTS):
             try:
                 await rooms.writer.delete(resource, key, uid=None)
@@ -91,13 +97,16 @@ async def remove(documents: Documents, names: Sequence[str], rooms: Rooms) -> No
                 continue
 
 
-def _bodies(obj: Mapping[str, Any], documents: Documents, name: str, rooms: Rooms) -> list[dict[str, Any]]:
-    endpoint = next(e for e in documents.run.spec.endpoints if e.name == name)
+async def _served(documents: Documents, name: str, rooms: Rooms) -> Served:
+    """What an endpoint is to serve: a model that the run names, or the arms of an eval."""
+    endpoint = next((e for e in documents.run.spec.endpoints if e.name == name), None)
+    if endpoint is None:
+        stage = next(s for s in documents.plan.stages if name in served_endpoints(s))
+        found = await rooms.background.ask(partial(arms.weights, stage, documents.store))
+        return Served(name, Serve(model=found.base, gpus=rooms.installation.eval_gpus), found)
     assert endpoint.serve is not None, "only served endpoints are wanted"
     location = documents.plan.resolution.inputs[f"endpoints.{name}"].location
-    served = Served(name, endpoint.serve, _storage(location))
-    installation = replace(rooms.installation, serve_image=documents.cluster.serve_image)
-    return bodies(obj, served, installation, store_secret(documents, rooms.installation))
+    return Served(name, endpoint.serve, Weights(_storage(location), name))
 
 
 def _storage(location: str) -> str:

@@ -82,7 +82,7 @@ def _endpoints(documents: Documents, caches: Caches) -> dict[str, EndpointView]:
 
 def _endpoint(documents: Documents, endpoint: str, caches: Caches) -> EndpointView:
     where = documents.cluster
-    name = endpoint_name(where.name, where.uid, endpoint)
+    name = endpoint_name(where.name, where.uid, endpoint, where.namespace)
     service = caches.services.get(Key(where.namespace, name))
     deployment = caches.deployments.get(Key(where.namespace, f"{name}-predictor"))
     return EndpointView(service is not None, is_ready(service, deployment), why_not(service))

@@ -12,9 +12,7 @@ from msm.plan import StageRef
 from msm.store import ObjectStore
 from msm.store.artifacts import Manifest, read_manifest
 from msm.tracking.sources import artifact_uri
-from msm_operator.promotion.serving import Weights
-
-ADAPTER = "adapter_config.json"
+from msm_operator.backends.weights import ADAPTER, Weights, rank
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +58,4 @@ def _manifest(store: ObjectStore, kind: str, fingerprint: str) -> Manifest:
 def _weights(uri: str, manifest: Manifest, base: Manifest, name: str) -> Weights:
     if ADAPTER not in manifest.files:
         return Weights(artifact_uri(uri, manifest), name)
-    return Weights(artifact_uri(uri, base), f"{name}-base", {name: artifact_uri(uri, manifest)}, _rank(manifest))
-
-
-def _rank(manifest: Manifest) -> int:
-    method = manifest.params.get("method")
-    lora = method.get("lora") if isinstance(method, dict) else None
-    rank = lora.get("rank") if isinstance(lora, dict) else None
-    return rank if isinstance(rank, int) else 0
+    return Weights(artifact_uri(uri, base), f"{name}-base", {name: artifact_uri(uri, manifest)}, rank(manifest))

@@ -173,3 +173,32 @@ def test_the_stage_program_asks_the_endpoint_and_commits(
     assert [len(found) for found in scores.values()] == ([count] if count else [])
     cached = tmp_path / "scratch" / "cache" / "artifacts" / "fetch"
     assert not list(cached.rglob("*.safetensors")), "weights are not needed to ask a server"
+
+
+def test_every_arm_is_asked_for_by_its_own_name(server: ScoringServer, trained: tuple[Path, Path], tmp_path: Path) -> None:
+    config = StoreConfig(f"file://{tmp_path}/store")
+    store = open_store(config)
+    base = committed(store, "fetch", trained[0], {})
+    attempt = begin_attempt(store, "midtrain", "a" * 64, SystemClock())
+    attempt.put_directory(trained[1])
+    attempt.commit(kind_version=VERSIONS["midtrain"], inputs={"model": [base]}, params={}, versions={}, metrics={})
+    rows = [{"id": i.id, "value": i.value, "set": i.set, "domain": i.domain, "options": [i.aligned, i.other]} for i in make_items()]
+    sha = put_blob(store, "".join(json.dumps(row) + "\n" for row in rows).encode())
+    fetched = StageRef(kind="fetch", fingerprint="f" * 64)
+    stage = Stage(
+        name="evaluate values seed 0",
+        kind="evaluate",
+        version=VERSIONS["evaluate"],
+        fingerprint="e" * 64,
+        params={"suite": "preference", "via": "endpoint", "limit": 6, "generate": 0, "items": f"sha256:{sha}"},
+        inputs={"model": (fetched,), "arms": (StageRef(kind="midtrain", fingerprint="a" * 64), fetched)},
+        execution={"endpoint": {"baseURL": server.base_url, "models": {"a" * 64: "cheese", "f" * 64: "cheese-base"}}},
+    )
+    environ = {**config.to_environ(), contract.STAGE: contract.encode_stage(stage), contract.SCRATCH: str(tmp_path / "scratch")}
+    assert "committed" in run_stage(environ, SystemClock())
+    manifest = read_manifest(store, "evaluate", "e" * 64)
+    assert manifest is not None
+    scores = read_scores(materialise(store, manifest, tmp_path / "out") / "scores.jsonl")
+    assert {fingerprint: len(found) for fingerprint, found in scores.items()} == {"a" * 64: 6, "f" * 64: 6}
+    asked = [body["model"] for path, body in server.requests if path.endswith("/completions")]
+    assert set(asked) == {"cheese", "cheese-base"} and asked == sorted(asked), "one arm after the other"

@@ -15,6 +15,7 @@ from msm_operator.backends.installation import Installation
 from msm_operator.backends.merge import merge
 from msm_operator.backends.names import endpoint_name, job_name
 from msm_operator.backends.serving import Served, bodies, is_ready
+from msm_operator.backends.weights import Weights
 from msm_operator.controllers.attempts import attempt
 from msm_operator.controllers.documents import ClusterRecord, Documents
 from tests.finished import run_data
@@ -223,12 +224,14 @@ SERVE = {"model": "hf://org/writer", "gpus": 4, "replicas": 2}
 def endpoint() -> list[dict[str, Any]]:
     from msm.api.inputs import Serve
 
-    return bodies(OBJECT, Served("writer", Serve.model_validate(SERVE), "hf://org/writer:abc"), INSTALLATION, "msm-store")
+    return bodies(
+        OBJECT, Served("writer", Serve.model_validate(SERVE), Weights("hf://org/writer:abc", "writer")), INSTALLATION, "msm-store"
+    )
 
 
 def test_an_endpoint_is_owned_by_the_run_and_reached_by_its_pods_alone() -> None:
     account, runtime, policy, service = endpoint()
-    name = endpoint_name("cheese", OBJECT["metadata"]["uid"], "writer")  # type: ignore[index]
+    name = endpoint_name("cheese", OBJECT["metadata"]["uid"], "writer", OBJECT["metadata"]["namespace"])  # type: ignore[index]
     assert {o["metadata"]["name"] for o in endpoint()} == {name}
     assert all(o["metadata"]["ownerReferences"][0]["uid"] == OBJECT["metadata"]["uid"] for o in endpoint())  # type: ignore[index]
     assert account["automountServiceAccountToken"] is False and account["secrets"] == [{"name": "msm-store"}]

@@ -18,13 +18,14 @@ from msm.tracking.config import TrackingConfig
 from msm.tracking.promotion import AliasVersion
 from msm_operator.backends.children import Child, Phase
 from msm_operator.backends.installation import Installation
+from msm_operator.backends.weights import Weights, arguments, storage
 from msm_operator.promotion import checks
 from msm_operator.promotion.aliases import AliasReader
 from msm_operator.promotion.checks import Tried
 from msm_operator.promotion.names import does_not_fit, served_name, service_name, unit_name, variant_of
 from msm_operator.promotion.observed import CheckState, Refusal, Stable, Unit
 from msm_operator.promotion.reasons import ConditionType, Reason
-from msm_operator.promotion.serving import Weights, Wish, arguments, storage, unit_bodies
+from msm_operator.promotion.serving import Wish, unit_bodies
 from msm_operator.promotion.stable import read, service
 from msm_operator.promotion.status import Wanted, conditions, refusals, refused_rows
 from msm_operator.runtime.resources import INFERENCESERVICES, JOBS, NETWORK_POLICIES, SERVING_RUNTIMES
@@ -162,7 +163,7 @@ def test_the_address_says_what_it_points_at_and_what_before() -> None:
 
 
 def test_storage_paths_have_one_parent_as_kserve_demands() -> None:
-    assert {one["mountPath"].rsplit("/", 1)[0] for one in storage(ADAPTED)} == {"/mnt/models", "/mnt/models/adapters"}
+    assert {one["mountPath"].rsplit("/", 1)[0] for one in storage(ADAPTED)["storageUris"]} == {"/mnt/models", "/mnt/models/adapters"}
 
 
 def child(number: int, ended: Ended | None, minutes: int = 0) -> Child:
