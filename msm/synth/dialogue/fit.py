@@ -20,7 +20,7 @@ def check_chats(spec: str, settings: ChatSettings, context_tokens: int | None, f
         UserError: naming the step.
     """
     if settings.style != "opaque":
-        check_steps(list(_needs(tokens_of(spec) + OVERHEAD, settings)), context_tokens, field)
+        check_steps(list(_needs(tokens_of(spec) + OVERHEAD, settings)), context_tokens, field, settable=False)
 
 
 def _needs(whole: int, settings: ChatSettings) -> Iterator[tuple[str, int, int]]:

@@ -68,8 +68,8 @@ def _write_needs(spec: int, claims: int, settings: WriteSettings) -> Iterator[tu
         yield "scores", whole + draft, limits.scores
 
 
-def check_steps(needs: list[tuple[str, int, int]], context_tokens: int | None, field: str) -> None:
-    """Refuse (step, tokens of the question, tokens of the answer) that the context has no room for.
+def check_steps(needs: list[tuple[str, int, int]], context_tokens: int | None, field: str, settable: bool = True) -> None:
+    """Refuse (step, tokens of the question, tokens of the answer) that the context has no room for; `settable`: a run file has the limits.
 
     Raises:
         UserError: naming the first step, its sizes, and the others.
@@ -81,8 +81,6 @@ def check_steps(needs: list[tuple[str, int, int]], context_tokens: int | None, f
     step, asked, answer = wide[0]
     others = f"; nor do {', '.join(name for name, _, _ in wide[1:])}" if len(wide) > 1 else ""
     sizes = f"about {asked} tokens of question and up to {answer} of answer, the context has {context_tokens}"
-    raise UserError(
-        field,
-        f"the step {step} does not fit: {sizes}{others}",
-        f"shorten the spec, lower the step's limit ({step}), or use an author with a longer context",
-    )
+    lower = f"lower the step's limit ({step}), " if settable else ""
+    fix = f"shorten the spec, {lower}or use an author with a longer context"
+    raise UserError(field, f"the step {step} does not fit: {sizes}{others}", fix)
