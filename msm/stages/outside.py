@@ -6,6 +6,7 @@ and the store is asked. Cost: opening the mirror's store.
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache as cache_of_calls
 from pathlib import Path
 
 from msm.resolve.clients import Clients
@@ -29,8 +30,9 @@ def process_clients(cache: Path, store: StoreConfig, environ: Mapping[str, str])
 
 
 def outside_clients(cache: Path, store: StoreConfig, environ: Mapping[str, str]) -> Clients:
-    """The same, whatever mirror is set."""
+    """The same, whatever mirror is set. A bucket is opened once, since that asks its server and connects anew."""
 
+    @cache_of_calls
     def bucket(name: str) -> ObjectStore:
         return open_store(replace(store, uri=f"s3://{name}"))
 

@@ -10,7 +10,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,6 +41,8 @@ from msm_operator.runtime.seams import Key
 log = logging.getLogger(__name__)
 OURS = f"{MANAGED_BY}={MANAGER}"
 WORKERS = 8
+KEPT_CLIENTS = 64
+"""Stores whose connections to inputs are kept; one a credential."""
 
 
 def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:
@@ -106,6 +108,7 @@ def assemble(manager: Manager, api: Api, said: Installation, cache: Path, clock:
     background, tracker = Background(wake), Tracker(clock, _from_thread(wake))
     stores, get = Stores(clock), partial(get_or_none, api)
 
+    @lru_cache(maxsize=KEPT_CLIENTS)
     def clients(config: StoreConfig) -> Clients:
         return process_clients(cache, config, _environment(said))
 

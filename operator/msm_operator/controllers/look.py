@@ -64,11 +64,11 @@ def look(observed: Observed, memory: Memory, asked: Asked, clock: Clock) -> Obse
     Raises:
         TryAgain: the store does not answer; IntegrityError: an artifact is damaged.
     """
-    store = asked.store
-    _find(_to_check(observed, memory), observed, memory, asked)
+    store, checked = asked.store, set[str]()
+    _find(_to_check(observed, memory), observed, memory, asked, checked)
     memory.looked = True
     seen = replace(observed, committed=dict(memory.committed))
-    while _find(candidates(seen), seen, memory, asked):
+    while _find(candidates(seen), seen, memory, asked, checked):
         seen = replace(seen, committed=dict(memory.committed))
     _poll(seen, memory, store, clock)
     foreign = {stage.fingerprint: owner for stage in candidates(seen) if (owner := _foreign(stage, memory, store, clock)) is not None}
@@ -89,12 +89,13 @@ def _may_be_done(observed: Observed, stage: Stage) -> bool:
     return child.ended is not None or child.has_ended_pods
 
 
-def _find(stages: Iterable[Stage], observed: Observed, memory: Memory, asked: Asked) -> bool:
-    """Note the artifacts that are there; whether there are new ones."""
+def _find(stages: Iterable[Stage], observed: Observed, memory: Memory, asked: Asked, checked: set[str]) -> bool:
+    """Note the artifacts that are there; whether there are new ones. Each is asked for once a look: `checked`."""
     found = False
     for stage in stages:
-        if stage.fingerprint in memory.committed:
+        if stage.fingerprint in memory.committed or stage.fingerprint in checked:
             continue
+        checked.add(stage.fingerprint)
         manifest = read_manifest(asked.store, stage.kind, stage.fingerprint)
         if manifest is not None:
             seconds = (manifest.ended - manifest.started).total_seconds()
