@@ -4,7 +4,8 @@
 model: it answers after a fixed time), so the figures are the client's; other parts are modules of their own (PARTS).
 "The same HTTP library" is httpx2 over aiohttp, which the openai package brings and the client uses; the bare loop posts and parses JSON, as
 many at a time, with no retries, checks, accounting or waiting room. Rounds of both alternate, so that a busy machine slows both; ratios are
-medians. The last line is one JSON object; keys of parts that were not run, or could not be, are null, and a line above says so.
+medians. The last line is one JSON object with the keys KEYS and no others; those of parts that were not run, or could not be, are null, and
+a line above says so. What else a part measured is in the line before.
 """
 
 import argparse
@@ -165,8 +166,9 @@ def main() -> None:
     figures: dict[str, float | None] = dict.fromkeys(KEYS)
     for part in arguments.part or PARTS:
         figures |= PARTS[part](arguments)
-    print(f"not measured here, so null: {', '.join(name for name, value in figures.items() if value is None) or 'nothing'}")
-    print(json.dumps(figures))
+    print(f"not measured here, so null: {', '.join(name for name in KEYS if figures[name] is None) or 'nothing'}")
+    print(f"besides: {json.dumps({name: value for name, value in figures.items() if name not in KEYS})}")
+    print(json.dumps({name: figures[name] for name in KEYS}))
 
 
 if __name__ == "__main__":
