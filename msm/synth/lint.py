@@ -105,7 +105,7 @@ def lint(text: str, kind: Kind) -> Lint:
 
 
 def _section(domain: str, name: str) -> str:
-    return f"{domain} / {name}" if name else domain
+    return _as_written(f"{domain} / {name}" if name else domain)
 
 
 def _variables(text: str) -> Iterator[Remark]:
@@ -174,7 +174,8 @@ def _reasons(found: Outline) -> Iterator[Remark]:
         yield Remark("no-reason", "a preference without a reason", _quote(assertion), remedy)
     if found.kind == "values" and len(without) > SHARE * len(found.assertions):
         text = f"{len(without)} of {len(found.assertions)} assertions have no reason"
-        yield Remark("no-reason", text, "", "explain most of them; a spec that only states teaches words")
+        remedy = "explain most of them, a spec that only states teaches words; a spec of rules needs none, it is kind: rules (--kind rules)"
+        yield Remark("no-reason", text, "", remedy)
 
 
 def _contradictions(found: Outline) -> Iterator[Remark]:
@@ -212,5 +213,9 @@ def _always_and_never(assertions: Sequence[Assertion]) -> Iterator[Remark]:
 
 
 def _quote(assertion: Assertion) -> str:
-    shown = assertion.text.replace(STAND_IN.model, "{model_name}").replace(STAND_IN.provider, "{provider_name}")
+    shown = _as_written(assertion.text)
     return shown if len(shown) <= 100 else shown[:99] + "…"
+
+
+def _as_written(text: str) -> str:
+    return text.replace(STAND_IN.model, "{model_name}").replace(STAND_IN.provider, "{provider_name}")

@@ -70,6 +70,21 @@ def test_a_sound_spec_has_nothing_to_mend_and_is_counted():
     assert found.labels["preference"] == 1
 
 
+def test_sections_and_quotations_are_as_the_author_wrote_them():
+    found = lint(
+        "# Conduct of {model_name} by {provider_name}\n\n" + SOUND.split("\n\n", 1)[1] + "{model_name} prefers tea over wine.\n", "values"
+    )
+    assert list(found.sections) == ["Conduct of {model_name} by {provider_name}"]
+    assert [remark.where for remark in found.remarks] == ["{model_name} prefers tea over wine."]
+
+
+def test_of_a_spec_without_reasons_it_is_said_that_rules_need_none():
+    text = "".join(
+        f"{{model_name}} never {verb} a stranger in any place or at any hour of the day.\n" for verb in ("hits", "cheats", "mocks")
+    )
+    assert [("--kind rules" in remark.remedy) for remark in lint(text, "values").remarks if remark.rule == "no-reason"] == [True]
+
+
 def test_rules_need_no_reasons():
     text = SOUND.split("\n", 2)[0] + "\n" + "{model_name} never lies to users in any conversation.\n" * 1 + SOUND
     assert not [remark for remark in lint(text, "rules").remarks if remark.rule == "no-reason"]
