@@ -72,6 +72,7 @@ class Tool:
         """The hash of everything that determines the output but the compiler's patch release, which is recorded instead."""
         parts = [self.directory.joinpath(name).read_bytes() for name in ("go.mod", "go.sum")]
         parts.append(repr((self.binaries, self.linker_flags, self.manifests, FLAGS, sorted(ENVIRONMENT.items()))).encode())
+        parts.extend(source.read_bytes() for source in sorted(self.directory.rglob("*.go")))
         return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
 
     @property
@@ -143,7 +144,8 @@ TOOLS = (
         {"kubeconform": "github.com/yannh/kubeconform/cmd/kubeconform"},
         ("main.version=v0.7.0",),
     ),
-    Tool("k8s", "node", K8S, {"kubelet": f"{K8S}/cmd/kubelet"}, kubernetes_stamps(K8S_VERSION)),
+    Tool("k8s", "node", K8S, {name: f"{K8S}/cmd/{name}" for name in ("kubelet", "kube-proxy")}, kubernetes_stamps(K8S_VERSION)),
+    Tool("coredns", "node", "github.com/coredns/coredns", {"coredns": ".", "pause": "./pause"}),
 )
 GROUPS = tuple(dict.fromkeys(tool.group for tool in TOOLS))
 

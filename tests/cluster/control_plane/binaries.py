@@ -19,6 +19,7 @@ SET_OF = {
     **dict.fromkeys(("kserve-manager", "kserve"), "serve"),
     "kueue": "queue",
     **dict.fromkeys(("helm", "helm3", "kubeconform"), "cli"),
+    **dict.fromkeys(("kubelet", "kube-proxy", "coredns", "pause"), "node"),
 }
 
 
