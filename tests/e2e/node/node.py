@@ -233,8 +233,10 @@ def _answers(api: Api) -> bool:
 
 
 def _is_ready(node: Node) -> bool:
-    found = node.api.request("GET", f"/api/v1/nodes/{node.layout.name}").body.get("status", {}).get("conditions", ())
-    return any(one["type"] == "Ready" and one["status"] == "True" for one in found)
+    """Whether kubelet says so, and the controller manager has taken the taint away that keeps pods off."""
+    found = node.api.request("GET", f"/api/v1/nodes/{node.layout.name}").body
+    conditions = found.get("status", {}).get("conditions", ())
+    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions) and not found["spec"].get("taints")
 
 
 def _groups_of(pid: int) -> str:
