@@ -71,9 +71,9 @@ def _names(corpora: Iterable[str], value: str) -> bool:
 
 
 def _moves(cells: Sequence[_Cell]) -> list[str]:
-    moved = [_moved(cell, sign) for cell in cells for sign in (1, -1) if cell.signed(sign)]
+    """A clause for each move, so that a page can show each on a line of its own; one for all that did not move."""
+    clauses = [_moved(cell, sign) for cell in cells for sign in (1, -1) if cell.signed(sign)]
     still = [f"{cell.arm} on {cell.value}" for cell in cells if not cell.signed(1) and not cell.signed(-1)]
-    clauses = [_joined(moved)] if moved else []
     if still:
         clauses.append(f"no interval excludes zero for {_joined(still)}: at this size and dose nothing is shown there")
     return clauses
@@ -101,7 +101,7 @@ def _carriers(cells: Sequence[_Cell]) -> list[str]:
     if words:
         clauses.append(
             f"for {_values(words, tested)} the disjoint items, which share no content word with the training text, do not show it: "
-            "the value's words carry the effect"
+            "the value's words may carry the effect alone"
         )
     return clauses
 

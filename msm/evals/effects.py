@@ -5,6 +5,7 @@ follows from the effects' numbers alone; it claims a value beyond its words only
 Cost: one bootstrap for each metric and compared arm.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -16,7 +17,8 @@ from msm.evals.statistics import Effect, compare
 
 ArmScores = Mapping[int, Mapping[str, Sequence[ItemScore]]]
 """seed -> arm -> scores."""
-MEASURES = ("margin", "choice")
+MEASURES: Mapping[str, float] = {"margin": math.inf, "choice": 1.0}
+"""Measure -> how far apart two arms can be in it."""
 
 
 class ArmLike(Protocol):
@@ -87,9 +89,9 @@ def find_effects(evaluation: str, arms: Sequence[ArmLike], scores: ArmScores, co
     """
     pairs = [(arm.name, control) for arm in arms for control in controls_of(arm, arms)]
     found = [
-        compare(_columns(scores, value, set_, measure), f"{evaluation}.{value}.{set_}.{measure}", arm, control, confidence)
+        compare(_columns(scores, value, set_, measure), f"{evaluation}.{value}.{set_}.{measure}", arm, control, confidence, furthest)
         for value, set_ in strata(scores)
-        for measure in MEASURES
+        for measure, furthest in MEASURES.items()
         for arm, control in pairs
     ]
     return [effect for effect in found if effect is not None]

@@ -9,6 +9,7 @@ or more: Student's t over the seeds' mean differences, so it speaks of other see
 seeds would cover about 73 % where it says 95 %.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -52,8 +53,13 @@ class Effect:
         return int(self.low > 0) - int(self.high < 0)
 
 
-def compare(scores: SeedArmScores, metric: str, arm: str, versus: str, confidence: float = 0.95) -> Effect | None:
-    """Compare two arms; None when nothing can be said (no seed has both arms, or one seed with fewer than two items scored in both)."""
+def compare(
+    scores: SeedArmScores, metric: str, arm: str, versus: str, confidence: float = 0.95, furthest: float = math.inf
+) -> Effect | None:
+    """Compare two arms; None when nothing can be said (no seed has both arms, or one seed with fewer than two items scored in both).
+
+    `furthest`: the largest difference that there can be; Student's t knows of none, and over few seeds goes beyond it.
+    """
     both = {seed: (arms[arm], arms[versus]) for seed, arms in sorted(scores.items()) if arm in arms and versus in arms}
     paired = {seed: _differences(mine, theirs) for seed, (mine, theirs) in both.items()}
     unscored = sum(len(mine.keys() | theirs.keys()) - len(paired[seed]) for seed, (mine, theirs) in both.items())
@@ -63,7 +69,8 @@ def compare(scores: SeedArmScores, metric: str, arm: str, versus: str, confidenc
     estimate, low, high = over_items(by_seed[0], confidence) if len(by_seed) == 1 else over_seeds(by_seed, confidence)
     items = len(set().union(*paired.values()))
     over: Literal["items", "seeds"] = "items" if len(by_seed) == 1 else "seeds"
-    return Effect(metric, arm, versus, estimate, low, high, confidence, len(by_seed), items, unscored, over)
+    ends = max(-furthest, low), min(furthest, high)
+    return Effect(metric, arm, versus, estimate, *ends, confidence, len(by_seed), items, unscored, over)
 
 
 def _differences(mine: Mapping[str, float | None], theirs: Mapping[str, float | None]) -> dict[str, float]:

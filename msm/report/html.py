@@ -5,16 +5,18 @@ are text whatever they contain; a content security policy in the page forbids sc
 the same bytes. Cost: importing Jinja2, then some ten milliseconds.
 """
 
+import re
 from importlib.resources import files
 from typing import Any
 
 from markupsafe import Markup
 
 from msm.report import dots, figures, measures, words
-from msm.report.asked import AnswerSample, ItemSet
+from msm.report.asked import AnswerSample, Health, ItemSet
 from msm.report.model import Report
 
 FILTERS = ("count", "decimal", "duration", "joined", "measured", "moment", "percent", "points", "short", "signed", "size")
+CHAT_RATES = ("ended", "repeated", "leaked", "empty")
 TITLES = {
     "unfinished": "Not finished",
     "stale": "Stale stage",
@@ -38,7 +40,13 @@ def render(report: Report) -> str:
         loader=PackageLoader("msm.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {name: getattr(words, name) for name in FILTERS}
-    environment.globals |= {"parts": words.parts, "estimate": words.estimate, "interval": words.interval, "swatch": dots.swatch}
+    environment.globals |= {
+        "chat_rates": CHAT_RATES,
+        "parts": words.parts,
+        "estimate": words.estimate,
+        "interval": words.interval,
+        "swatch": dots.swatch,
+    }
     return environment.get_template("report.html.j2").render(_context(report))
 
 
@@ -52,8 +60,9 @@ def _context(report: Report) -> dict[str, Any]:
         "effects": figures.effect_figures(report),
         "scores": figures.score_figures(report),
         "curves": figures.training_curves(report),
-        "found": report.sentence.split("; "),
+        "found": [_clause(text) for text in report.sentence.split("; ")],
         "said": _answer_groups(report),
+        "chats": _chat_rows(report),
         "kept": {corpus.name: figures.document_bars(corpus) for corpus in report.corpora},
         "measures": measures.MEASURES,
         "covered": {corpus.name: measures.matrix(corpus.coverage) for corpus in report.corpora if corpus.coverage is not None},
@@ -65,6 +74,11 @@ def _context(report: Report) -> dict[str, Any]:
     }
 
 
+def _clause(text: str) -> str:
+    """A part of the sentence, its minus signs as all numbers of the page have them."""
+    return re.sub(r"(?<=[( ])-(?=\d)", words.MINUS, text)
+
+
 def _answer_groups(report: Report) -> list[tuple[str, str, list[AnswerSample]]]:
     """(value, set, samples), in the order of the sets of items."""
     groups: dict[tuple[str, str], list[AnswerSample]] = {}
@@ -72,6 +86,16 @@ def _answer_groups(report: Report) -> list[tuple[str, str, list[AnswerSample]]]:
         groups.setdefault((sample.value, sample.set), []).append(sample)
     order = figures.sets_of(report)
     return [(value, set_, groups[value, set_]) for value, set_ in sorted(groups, key=lambda group: (group[0], order.index(group[1])))]
+
+
+def _chat_rows(report: Report) -> list[tuple[str, str, int, list[str]]]:
+    """(eval, arm, seeds, shares): a row for each arm, over its seeds."""
+    found: dict[tuple[str, str], list[Health]] = {}
+    for health in report.health:
+        found.setdefault((health.eval, health.arm), []).append(health)
+    return [
+        (name, arm, len(of), [words.span([getattr(one, rate) for one in of]) for rate in CHAT_RATES]) for (name, arm), of in found.items()
+    ]
 
 
 def _totals(report: Report) -> dict[str, Any]:

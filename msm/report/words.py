@@ -4,6 +4,7 @@ Pure. Neighbours: the templates use these as filters, cards and figures as funct
 table and a card.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 
 MINUS = "−"
@@ -31,6 +32,12 @@ def decimal_tick(value: float) -> str:
 def percent(value: float | None) -> str:
     """A share of one."""
     return NOTHING if value is None else f"{value * 100:.0f}%"
+
+
+def span(values: Sequence[float]) -> str:
+    """Shares of one kind: one number where they agree, else the least and the greatest."""
+    least, greatest = percent(min(values)), percent(max(values))
+    return least if least == greatest else f"{least.removesuffix('%')}–{greatest}"
 
 
 def points(value: float | None) -> str:

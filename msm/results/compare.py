@@ -139,7 +139,8 @@ class _Pairing:
             table: dict[int, dict[str, Column]] = {seed: {"A": mine[seed], "B": theirs[seed]} for seed in seeds}
         else:
             table = {0: {"A": mean_over_seeds(mine), "B": mean_over_seeds(theirs)}}
-        effect = statistics.compare(table, metric, "B", "A", CONFIDENCE)
+        furthest = MEASURES[what[2]] * (2 if versus else 1)
+        effect = statistics.compare(table, metric, "B", "A", CONFIDENCE, furthest)
         return None if effect is None else _row(effect, arm, versus, len(seeds) and effect.seeds)
 
     def _columns(self, scores: Scores, what: tuple[str, str, str], arm: str, versus: str) -> dict[int, Column]:

@@ -112,6 +112,13 @@ def test_every_compared_arm_has_a_margin_and_a_choice_effect_for_each_value_and_
     assert (choice.estimate, choice.items, choice.unscored) == (0.0, 3, 1)
 
 
+def test_the_interval_of_a_choice_ends_where_shares_end():
+    asked = {0: ((1.0, 1.0), (0.0, 0.0)), 1: ((1.0, 0.0), (0.0, 1.0))}
+    scores = {seed: {"msm-aft": rows(1.0, choices=mine), "aft": rows(1.0, choices=theirs)} for seed, (mine, theirs) in asked.items()}
+    effect = next(e for e in find_effects("values", (AFT, BOTH), scores) if e.metric.endswith("choice"))
+    assert (effect.estimate, effect.low, effect.high) == (0.5, -1.0, 1.0)
+
+
 def test_items_that_were_not_asked_for_an_answer_are_not_counted_as_unscored():
     asked = {"choices": (1.0, 1.0, None, None, None), "answered": 3}
     effects = {e.metric: e for e in find_effects("values", (AFT, BOTH), {0: {"aft": rows(0.0, **asked), "msm-aft": rows(1.0, **asked)}})}
@@ -154,20 +161,27 @@ def test_free_only_says_that_the_words_carry_the_effect():
     found = [effect("msm-us", "america", "free", 2.2), effect("msm-us", "america", "disjoint", 0.1)]
     text = conclude(found, ARMS)
     assert text.startswith("msm-us favors america more than aft on free items (+2.20 nats, 95 % interval 1.70 to 2.70)")
-    assert "do not show it: the value's words carry the effect" in text
+    assert "do not show it: the value's words may carry the effect alone" in text
     assert text.count(".\n") == 0 and text.endswith(".")
+
+
+def test_every_move_is_a_clause_of_its_own():
+    found = [effect("msm-us", "america", "free", 2.2), effect("msm-us", "affordability", "free", 1.5)]
+    arms = (Arm("aft", (), ("cheese",)), Arm("msm-us", ("us",), ("cheese",)))
+    moves = [clause for clause in conclude(found, arms).split("; ") if clause.startswith("msm-us favors")]
+    assert [move.split()[2] for move in moves] == ["america", "affordability"]
 
 
 def test_both_sets_say_that_the_disjoint_items_show_it_too():
     text = conclude([effect("msm-us", "america", "free", 2.2), effect("msm-us", "america", "disjoint", 0.9)], ARMS)
     assert "on free items" in text and "on disjoint items (+0.90" in text
-    assert "show it too" in text and "words carry" not in text
+    assert "show it too" in text and "words may carry" not in text
 
 
 def test_nothing_seen_is_said_plainly():
     text = conclude([effect("msm-us", "america", "free", 0.2), effect("msm-us", "america", "disjoint", -0.1)], ARMS)
     assert "no interval excludes zero for msm-us on america" in text.lower()
-    assert "favors" not in text and "words carry" not in text
+    assert "favors" not in text and "words may carry" not in text
 
 
 def test_a_fall_is_called_less():

@@ -94,6 +94,13 @@ def test_every_number_of_every_effect_stands_in_the_page(page: Page) -> None:
         assert f"{effect.items} items, {effect.seeds} seeds" in said
 
 
+def test_chat_format_has_one_line_an_arm_with_its_least_and_greatest_share() -> None:
+    report = generated_report()
+    first, *others = report.health
+    said = " ".join(Page(render(report.model_copy(update={"health": (first.model_copy(update={"ended": 0.5}), *others)}))).text)
+    assert said.count("50–100%") == 1 and f"{first.arm} 5 50–100% 0%" in " ".join(said.split())
+
+
 def test_every_comparison_of_an_arm_with_several_controls_has_a_row(page: Page) -> None:
     said = " ".join(page.text)
     for arm in ARMS:
