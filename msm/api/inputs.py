@@ -45,6 +45,10 @@ class BaseModelRef(Part):
 class Source(Part):
     """Where rows come from: exactly one origin."""
 
+    inline: Annotated[str, StringConstraints(max_length=INLINE_LIMIT)] | None = None
+    """The rows themselves, as JSON Lines, at most 64 KiB."""
+    config_map_key_ref: KeyRef | None = None
+    """A key of a ConfigMap in the run's namespace, which holds JSON Lines (cluster)."""
     uri: Annotated[str, StringConstraints(min_length=1, max_length=1024)] | None = None
     """hf://, s3://, pypi:// or file:// address of a JSON Lines or text file."""
     path: Annotated[str, StringConstraints(min_length=1, max_length=1024)] | None = None
@@ -52,7 +56,7 @@ class Source(Part):
 
     @model_validator(mode="after")
     def _one_origin(self) -> "Source":
-        exactly_one(self, "uri", "path")
+        exactly_one(self, "inline", "config_map_key_ref", "uri", "path")
         return self
 
 

@@ -6,11 +6,12 @@ Invariant: a parsed MSMRun has every cross reference satisfied and at most 500 s
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from msm.api.base import Duration, Name, Part
 from msm.api.data import Corpus, Demonstration
 from msm.api.inputs import BaseModelRef, Endpoint, KeyRef, ModelSpec, Source
+from msm.api.pods import check_volume
 from msm.api.references import Missing, missing_references
 from msm.api.training import Training
 
@@ -154,6 +155,12 @@ class Execution(Part):
     """Volume that keeps downloaded models (cluster)."""
     deletion_policy: Literal["Retain", "Delete"] = "Retain"
     """Whether the run's records go with the resource; shared artifacts never do."""
+
+    @field_validator("scratch", "model_cache")
+    @classmethod
+    def _brings_no_token(cls, volume: dict[str, Any] | None) -> dict[str, Any] | None:
+        check_volume(volume or {})
+        return volume
 
 
 class MSMRunSpec(Part):

@@ -7,9 +7,10 @@ tokens are more than a hundred updates.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from msm.api.base import Duration, Part
+from msm.api.pods import check_template
 
 
 class Lora(Part):
@@ -36,6 +37,8 @@ class Resources(Part):
     """Ranks a machine; absent is one a GPU, or one."""
     micro_batch_rows: Annotated[int, Field(ge=1, le=4096)] = 1
     """Packed rows a rank computes at a time."""
+    gradient_checkpointing: bool = False
+    """Keep only what enters each layer and compute the rest again on the way back: a third more work, a fraction of the memory."""
 
 
 class TrainStage(Part):
@@ -63,6 +66,12 @@ class TrainStage(Part):
     """What it runs on."""
     pod_template: dict[str, Any] | None = None
     """Overrides merged into the pod (cluster)."""
+
+    @field_validator("pod_template")
+    @classmethod
+    def _can_be_merged(cls, template: dict[str, Any] | None) -> dict[str, Any] | None:
+        check_template(template or {})
+        return template
 
     @model_validator(mode="after")
     def _whole_rows(self) -> "TrainStage":

@@ -95,7 +95,7 @@ def resolve_checked(run: MSMRun, base: Path, clients: Clients, keep: Keep, preci
         if evaluation.items is not None and evaluation.suite == "preference":
             sha = resolution.blob(f"evals.{evaluation.name}.items")
             source = evaluation.items.source
-            name = source.path or source.uri or evaluation.name
+            name = source.path or source.uri or "inline"
             parse_items(texts[sha or ""].decode("utf-8", "replace"), f"spec.evals.{evaluation.name}.items: {name}")
     return resolution
 

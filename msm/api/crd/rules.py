@@ -184,11 +184,13 @@ RULES: dict[str, Sequence[Rule]] = {
             at=".uri",
         ),
     ),
-    "Source": (exactly_one("uri", "path", shown=("uri", "path (on a laptop)")), *source_not_from_a_laptop()),
-    "TextSource": (
-        exactly_one("inline", "configMapKeyRef", "uri", "path", shown=("inline", "configMapKeyRef", "uri", "path (on a laptop)")),
-        *source_not_from_a_laptop(),
-    ),
+    **{
+        name: (
+            exactly_one("inline", "configMapKeyRef", "uri", "path", shown=("inline", "configMapKeyRef", "uri", "path (on a laptop)")),
+            *source_not_from_a_laptop(),
+        )
+        for name in ("Source", "TextSource")
+    },
     "Endpoint": (exactly_one("serve", "openai"),),
     "OpenAI": (needs("!has(self.maxPrice)", "price", "without it nobody can tell what is spent; set price, or remove maxPrice"),),
     "Corpus": (

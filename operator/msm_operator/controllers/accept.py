@@ -7,10 +7,12 @@ refusal is one UserError that names the field; a run that was accepted keeps its
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from msm.api import MSMRun, parse_run
-from msm.api.inputs import KeyRef, TextSource
+from msm.api.data import Corpus, Demonstration
+from msm.api.inputs import KeyRef, ModelSpec, Source, TextSource
+from msm.api.run import Items
 from msm.errors import UserError
 from msm.local.accept import resolve_checked
 from msm.plan import Resolution, Resolved, plan_run
@@ -69,8 +71,13 @@ def _places(node: Any, where: str) -> Iterator[tuple[str, str]]:
 
 
 def config_maps(run: MSMRun) -> list[KeyRef]:
-    """The ConfigMap keys that a run names."""
-    return [s.source.config_map_key_ref for s in run.spec.model_specs if s.source.config_map_key_ref is not None]
+    """The ConfigMap keys that a run names, each once."""
+    spec = run.spec
+    sources: list[Source | TextSource | None] = [one.source for one in spec.model_specs]
+    sources += [one.source for one in spec.corpora] + [one.source for one in spec.demonstrations]
+    sources += [one.items.source for one in spec.evals if one.items is not None]
+    found = [one.config_map_key_ref for one in sources if one is not None and one.config_map_key_ref is not None]
+    return list(dict.fromkeys(found))
 
 
 def with_texts(run: MSMRun, texts: Mapping[KeyRef, str]) -> MSMRun:
@@ -79,19 +86,31 @@ def with_texts(run: MSMRun, texts: Mapping[KeyRef, str]) -> MSMRun:
     Raises:
         UserError: a ConfigMap or its key is not there.
     """
-    specs = tuple(
-        s.model_copy(update={"source": _inlined(s.source, f"spec.modelSpecs.{s.name}.source", texts)}) for s in run.spec.model_specs
-    )
-    return run.model_copy(update={"spec": run.spec.model_copy(update={"model_specs": specs})})
+    spec = run.spec
+    changed = {
+        "model_specs": tuple(_told(one, f"spec.modelSpecs.{one.name}", texts) for one in spec.model_specs),
+        "corpora": tuple(_told(one, f"spec.corpora.{one.name}", texts) for one in spec.corpora),
+        "demonstrations": tuple(_told(one, f"spec.demonstrations.{one.name}", texts) for one in spec.demonstrations),
+        "evals": tuple(
+            one if one.items is None else one.model_copy(update={"items": _told(one.items, f"spec.evals.{one.name}.items", texts)})
+            for one in spec.evals
+        ),
+    }
+    return run.model_copy(update={"spec": spec.model_copy(update=changed)})
 
 
-def _inlined(source: TextSource, field: str, texts: Mapping[KeyRef, str]) -> TextSource:
-    ref = source.config_map_key_ref
-    if ref is None:
-        return source
+Sourced = TypeVar("Sourced", ModelSpec, Corpus, Demonstration, Items)
+
+
+def _told(one: Sourced, field: str, texts: Mapping[KeyRef, str]) -> Sourced:
+    """The part with its ConfigMap's contents in place of the ConfigMap's name."""
+    ref = one.source.config_map_key_ref if one.source is not None else None
+    if one.source is None or ref is None:
+        return one
     if ref not in texts:
-        raise UserError(f"{field}.configMapKeyRef", f"there is no key {ref.key} in a ConfigMap {ref.name} of this namespace", "make it")
-    return TextSource.model_construct(inline=texts[ref])
+        problem = f"there is no key {ref.key} in a ConfigMap {ref.name} of this namespace"
+        raise UserError(f"{field}.source.configMapKeyRef", problem, "make it")
+    return one.model_copy(update={"source": type(one.source).model_construct(inline=texts[ref])})
 
 
 def accept(

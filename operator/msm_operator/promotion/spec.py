@@ -16,7 +16,7 @@ from msm.api.run import Measurement
 from msm.errors import UserError
 from msm.evals.items import parse_items
 from msm.resolve.clients import Clients
-from msm.resolve.inputs import resolve_file
+from msm.resolve.inputs import resolve_file, resolve_text
 from msm.store import ObjectStore
 from msm.store.blobs import get_blob, put_blob
 from msm.tracking.config import TrackingConfig, tracking_config
@@ -50,6 +50,8 @@ def _check(measurement: Measurement, field: str) -> None:
     source = measurement.items.source
     if source.path is not None or (source.uri or "").startswith("file:"):
         raise UserError(f"{field}.items.source", f'"{source.path or source.uri}" is a file of a laptop', LAPTOP_ONLY)
+    if source.config_map_key_ref is not None:
+        raise UserError(f"{field}.items.source.configMapKeyRef", "is not read for an EvalDeployment", "use inline or uri")
 
 
 def as_run(found: EvalDeployment) -> MSMRun:
@@ -83,8 +85,16 @@ def keep_items(spec: EvalDeploymentSpec, clients: Clients, store: ObjectStore) -
 
 
 def _kept(measurement: Measurement, clients: Clients, store: ObjectStore) -> Asked:
-    assert measurement.items is not None and measurement.items.source.uri is not None, "parse() has looked"
-    field = f"spec.evals.{measurement.name}.items.source"
-    found = resolve_file(measurement.items.source.uri, field, None, clients, lambda data: put_blob(store, data))
+    assert measurement.items is not None, "parse() has looked"
+    source, field = measurement.items.source, f"spec.evals.{measurement.name}.items.source"
+
+    def keep(data: bytes) -> str:
+        return put_blob(store, data)
+
+    if source.inline is not None:
+        found = resolve_text(source.inline.encode(), keep)
+    else:
+        assert source.uri is not None, "parse() has looked"
+        found = resolve_file(source.uri, field, None, clients, keep)
     parse_items(get_blob(store, found.identity.removeprefix("sha256:")).decode("utf-8", "replace"), field)
     return Asked(measurement, found.identity)
