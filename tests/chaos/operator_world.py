@@ -249,8 +249,9 @@ class World:
             process = asyncio.create_task(self._process(life, stop))
             life.end = process.cancel
             await asyncio.wait((process,))
+            ended = None if process.cancelled() else process.exception()
             if not life.off and not stop.is_set():
-                self.wrong.append(f"{life.name} ended by itself: {process.exception()!r}")
+                self.wrong.append(f"{life.name} ended by itself: {ended!r}")
             await asyncio.sleep(self.dice.rng.uniform(0.5, 5.0))
 
     async def _process(self, life: Life, stop: asyncio.Event) -> None:

@@ -1,8 +1,9 @@
 """What to do with the stages of a run now: count ends, start, stop, wait, give up.
 
 Pure: (observed, now) -> decision. Neighbours: `msm.plan.decide` says what is needed, ready and next, as for the local executor; the
-controller acts. Invariants: a stage whose artifact is committed is never started; an attempt's end is counted once, by its number; at most
-`parallelism` attempts are under way. Cost: linear in stages.
+controller acts. Invariants: a stage whose artifact is committed is never started; an attempt's end is counted once, by its number, and
+written down before the next attempt is started, since the next one's object hides it; at most `parallelism` attempts are under way. Cost:
+linear in stages.
 """
 
 from collections.abc import Mapping
@@ -87,7 +88,7 @@ def decide(observed: Observed, now: datetime) -> Decision:
     wanted = needed(observed.plan, observed.committed.keys())
     settled = {stage.fingerprint: _settle(observed, stage, now) for stage in wanted}
     views = {stage.fingerprint: _view(observed, stage, settled, now) for stage in wanted}
-    started = _started(observed, views)
+    started = _started(observed, views, now)
     views |= {view.stage.fingerprint: view for view in started}
     failed = {fingerprint for fingerprint, view in views.items() if view.state is State.FAILED}
     views |= {f: _blocked(views[f]) for f in blocked(observed.plan, failed) if f in views and views[f].history.active == 0}
@@ -163,9 +164,10 @@ def _waiting(observed: Observed, stage: Stage, history: History, now: datetime) 
     left = observed.child(stage)
     if left is not None and left.phase is not Phase.ENDED and left.number <= history.attempts:
         return View(stage, State.WAITING, history, Reason.STOPPING, f"attempt {left.number} is still ending")
-    if isinstance(action, WaitUntil):
+    is_new = history.attempts > observed.history(stage).attempts
+    if isinstance(action, WaitUntil) or is_new:
         last = history.last.message if history.last is not None else ""
-        return View(stage, State.WAITING, history, Reason.RETRYING, last, action.when)
+        return View(stage, State.WAITING, history, Reason.RETRYING, last, action.when if isinstance(action, WaitUntil) else now)
     if stage.fingerprint in observed.foreign:
         owner = observed.foreign[stage.fingerprint]
         return View(stage, State.FOLLOWING, history, Reason.FOLLOWING, f"attempt {owner} is at work, or was until seconds ago")
@@ -193,9 +195,9 @@ def _held_up(observed: Observed, stage: Stage, history: History) -> View | None:
     return None
 
 
-def _started(observed: Observed, views: Mapping[str, View]) -> tuple[View, ...]:
-    """The stages to start now, in plan order, as many as there is room for."""
-    at_work = sum(view.history.active > view.history.attempts for view in views.values())
+def _started(observed: Observed, views: Mapping[str, View], now: datetime) -> tuple[View, ...]:
+    """The stages to start now, in plan order, as many as there is room for; one that goes on in the next pass keeps its place."""
+    at_work = sum(view.history.active > view.history.attempts or view.next_retry == now for view in views.values())
     allowed = {stage.fingerprint for stage in candidates(observed)}
     free = [
         view

@@ -110,6 +110,9 @@ def test_deciding_twice_from_the_same_says_the_same_and_what_was_acted_on_asks_f
     assert decide(world.observed(), world.now) == first
     world.act(first, dies=False)
     second = decide(world.observed(), world.now)
+    if first.wake == world.now:  # an end was counted: the next attempt comes once that is written down
+        world.act(second, dies=False)
+        second = decide(world.observed(), world.now)
     assert (second.starts, second.stops) == ((), ())
 
 

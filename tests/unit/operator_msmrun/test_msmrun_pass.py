@@ -134,6 +134,24 @@ def test_a_stage_whose_job_was_stopped_after_its_commit_is_no_reused_one_for_the
     assert (workshop.status()["plan"]["done"], workshop.status()["plan"]["reused"]) == (1, 0)
 
 
+def test_an_end_is_written_down_before_the_next_attempt_hides_it(workshop: Workshop) -> None:
+    workshop.submit(msm_run(**CHAIN))
+    workshop.reconcile()
+    (job,) = workshop.jobs()
+    workshop.end(job, 1, message="ValueError: x")
+    workshop.clock(3600)
+    workshop.cluster.refuse["MSMRun"] = RuntimeError("killed here")
+    with pytest.raises(RuntimeError):
+        workshop.reconcile()
+    assert not workshop.jobs()
+    del workshop.cluster.refuse["MSMRun"]
+    workshop.reconciler = workshop.make()
+    workshop.reconcile()
+    workshop.reconcile()
+    assert workshop.status()["stages"][0]["faults"] == 1
+    assert workshop.attempts()[-1][1] == 2
+
+
 def test_a_fault_is_retried_after_a_pause_and_counted(workshop: Workshop) -> None:
     workshop.submit(msm_run(execution={"parallelism": 8}))
     workshop.reconcile()

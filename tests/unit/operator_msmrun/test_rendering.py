@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from msm.api import parse_run
@@ -180,7 +180,7 @@ def test_rendering_the_same_attempt_twice_gives_the_same_object(tmp_path: Path) 
 words = st.text(st.characters(codec="ascii", exclude_categories=("Cc",)), min_size=1, max_size=80)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(run=st.from_regex(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", fullmatch=True), stage=words, number=st.integers(1, 9999))
 def test_names_are_dns_labels_with_room_for_what_is_appended(run: str, stage: str, number: int) -> None:
     name = job_name(run, "uid", stage, "f" * 64, number)
