@@ -47,6 +47,8 @@ class Context:
     stop: threading.Event
     grace: float
     progress: Reporter
+    leads: bool = True
+    """Whether this machine has the attempt in the store; of several at one stage one does."""
 
     @property
     def params(self) -> Mapping[str, JsonValue]:

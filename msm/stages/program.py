@@ -1,7 +1,7 @@
 """The process around a stage: read the document, run the kind's module, commit once, exit with a code that says whose move it is.
 
 Neighbours: `contract` has the words, `context` what a stage sees, `lifeline` when to stop. Invariant: exit code 0 only with a committed
-manifest; whatever fails leaves one line in the termination log and nothing readable in the store.
+manifest; whatever fails leaves one line in the termination log and nothing readable in the store. Of several machines one has the attempt.
 """
 
 import importlib
@@ -20,6 +20,7 @@ from msm.plan import Stage, kinds
 from msm.stages import contract
 from msm.stages.context import Context, Reporter, Result
 from msm.stages.contract import HEARTBEAT_SECONDS
+from msm.stages.following import follow, machines_of
 from msm.stages.lifeline import watch
 from msm.store import ObjectStore, StoreConfig, open_store
 from msm.store.artifacts import Attempt, begin_attempt, read_manifest
@@ -91,6 +92,8 @@ def attempt_stage(stage: Stage, store: ObjectStore, environ: Mapping[str, str], 
     module = _module(stage)
     attempt = begin_attempt(store, stage.kind, stage.fingerprint, clock)
     context = _context(stage, store, attempt, environ, stop, grace)
+    if not context.leads:
+        return follow(context, module.run, clock)
     with _heartbeat(context, clock):
         _yield_to_owner(context, clock)
         if read_manifest(store, stage.kind, stage.fingerprint) is not None:
@@ -139,7 +142,7 @@ def _context(
     for directory in (scratch, cache):
         directory.mkdir(parents=True, exist_ok=True)
     (scratch / contract.ATTEMPT_FILE).write_text(attempt.id, encoding="ascii")
-    return Context(stage, store, attempt, scratch, cache, stop, grace, Reporter())
+    return Context(stage, store, attempt, scratch, cache, stop, grace, Reporter(), machines_of(stage, environ).leads)
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """Both training stages: inputs in, ranks under torchrun, checkpoints to the store, adapter or model out.
 
 Neighbours: `midtrain` and `finetune` call it, `msm.train.launch` runs the ranks. Invariant: an attempt starts from the newest complete
-checkpoint of any attempt; asked to stop, it leaves one and raises Preempted. This process never imports torch.
+checkpoint of any attempt; asked to stop, it leaves one and raises Preempted. On several machines this runs on each; the one that leads
+writes. This process never imports torch.
 """
 
 import json
@@ -12,7 +13,7 @@ from typing import Literal
 
 from pydantic import JsonValue
 
-from msm.errors import MSMError, Preempted, UserError
+from msm.errors import MSMError, Preempted, TryAgain, UserError
 from msm.stages.context import Context, Result
 from msm.stages.params import integer, mapping, number, optional_integer, text
 from msm.store.artifacts import TIMES_FILE
@@ -23,6 +24,8 @@ from msm.train.outcome import StepReport, TrainOutcome, WorkFiles
 from msm.train.timing import read_reports, timing, totals
 
 log = logging.getLogger(__name__)
+AFTER_THE_OTHER_SECONDS = 10.0
+"""By how much a machine outlives the one that failed, because the first to end is taken for the cause."""
 
 
 def train(context: Context, stage: Literal["midtrain", "finetune"]) -> Result:
@@ -33,7 +36,9 @@ def train(context: Context, stage: Literal["midtrain", "finetune"]) -> Result:
     """
     job = _job(context, stage, _resume(context))
     outcome = run_training(job, _reporter(context), _saver(context), context.stop, max(1.0, context.grace - 15))
-    _raise_unless_done(outcome)
+    _raise_unless_done(outcome, context)
+    if not context.leads:
+        return Result()
     reports = read_reports(WorkFiles(job.work).progress)
     times = "".join(json.dumps(timing(report)) + "\n" for report in reports).encode()
     return Result({**_measured(context.out), **totals(reports), **_resources(job)}, {TIMES_FILE: times})
@@ -49,7 +54,12 @@ def _measured(out: Path) -> dict[str, float]:
 
 def _resources(job: TrainJob) -> dict[str, float]:
     """What it ran on; in no digest, since it may change results by rounding only."""
-    return {"processes": float(job.processes), "microBatchRows": float(job.microBatchRows), "zeroStage": float(job.zeroStage)}
+    return {
+        "machines": float(job.machines),
+        "processes": float(job.processes),
+        "microBatchRows": float(job.microBatchRows),
+        "zeroStage": float(job.zeroStage),
+    }
 
 
 def _resume(context: Context) -> Path | None:
@@ -87,17 +97,20 @@ def _job(context: Context, stage: Literal["midtrain", "finetune"], resume: Path 
         seed=integer(params, "seed"),
         precision="bfloat16" if text(params, "precision") == "bfloat16" else "float32",
         baseName=text(context.manifests("model")[0].params, "source"),
+        machines=integer(resources, "nodes"),
+        leads=context.leads,
         processes=processes,
         microBatchRows=integer(resources, "microBatchRows"),
-        zeroStage=_zero_stage(execution, processes),
+        gradientCheckpointing=resources.get("gradientCheckpointing") is True,
+        zeroStage=_zero_stage(execution, integer(resources, "nodes") * processes),
         checkpointEverySeconds=max(1.0, number(execution, "checkpointEvery")),
         resume=resume,
     )
 
 
-def _zero_stage(execution: dict[str, JsonValue], processes: int) -> Literal[0, 1, 2]:
+def _zero_stage(execution: dict[str, JsonValue], ranks: int) -> Literal[0, 1, 2]:
     """The stage asked for; one rank has nobody to share with, and ZeRO would only cost it time."""
-    if processes == 1:
+    if ranks == 1:
         return 0
     match mapping(execution, "deepspeed").get("zeroStage"):
         case 0:
@@ -124,7 +137,7 @@ def _saver(context: Context) -> Callable[[int, Path], None]:
     return save
 
 
-def _raise_unless_done(outcome: TrainOutcome) -> None:
+def _raise_unless_done(outcome: TrainOutcome, context: Context) -> None:
     match outcome.kind:
         case "done":
             return
@@ -132,4 +145,7 @@ def _raise_unless_done(outcome: TrainOutcome) -> None:
             raise Preempted(f"stopped at step {outcome.step}; {outcome.message}")
         case "user_error":
             raise UserError(outcome.field or "training", outcome.message, outcome.fix)
+        case "try_again":
+            context.stop.wait(AFTER_THE_OTHER_SECONDS)
+            raise TryAgain(outcome.message)
     raise MSMError(outcome.message)

@@ -22,30 +22,51 @@ from msm.errors import IntegrityError, UserError
 from msm.train.engine import Engine
 from msm.train.job import TrainJob
 from msm.train.outcome import WorkFiles, write_json
+from msm.train.shipping import receive_file, send_file
 
 FORMAT = 1
 MOMENTS = ("exp_avg", "exp_avg_sq")
 PARAMETERS = "parameters.safetensors"
 PROGRESS = "progress.jsonl"
+MANIFEST = "checkpoint.json"
 
 
 def save_checkpoint(engine: Engine, job: TrainJob, step: int) -> Path:
-    """Writes `step-…` under the work directory's checkpoints; all ranks take part. Returns its path."""
+    """Writes `step-…` under the work directory's checkpoints on the writer's machine; all ranks take part. Returns its path.
+
+    Ranks elsewhere write their part into their own work directory and send it.
+    """
     files = WorkFiles(job.work)
     path = files.checkpoints / f"step-{step:08d}"
     partial = path.with_name(path.name + ".tmp")
-    if engine.rank == 0:
+    if engine.first_here:
         partial.mkdir(parents=True)
+    if engine.writes:
         save_file({name: parameter.detach().cpu() for name, parameter in engine.trainee.trained.items()}, partial / PARAMETERS)
         copyfile(files.progress, partial / PROGRESS)
     engine.wait_for_all()
-    if engine.rank == 0 or engine.zero_stage:
+    if engine.writes or engine.zero_stage:
         save_file(_optimizer_state(engine), partial / _optimizer_file(engine.rank))
+    if engine.zero_stage:
+        _collect(engine, partial)
     engine.wait_for_all()
-    if engine.rank == 0:
+    if engine.writes:
         _seal(partial, path, step, settings(job))
+    elif engine.first_here:
+        partial.rmdir()
     engine.wait_for_all()
     return path
+
+
+def _collect(engine: Engine, partial: Path) -> None:
+    """Brings the parts of ranks on other machines to the writer, one after the other."""
+    for rank in engine.elsewhere():
+        part = partial / _optimizer_file(rank)
+        if engine.writes:
+            receive_file(part, rank, engine.device)
+        elif engine.rank == rank:
+            send_file(part, engine.writer, engine.device)
+            part.unlink()
 
 
 def load_checkpoint(engine: Engine, job: TrainJob, path: Path) -> int:
@@ -78,7 +99,7 @@ def load_parameters(job: TrainJob, trained: dict[str, torch.nn.Parameter], path:
 def read_manifest(job: TrainJob, path: Path) -> dict[str, Any]:
     """The checkpoint's manifest; IntegrityError for bytes that are not what was written, UserError for another job's."""
     try:
-        manifest: dict[str, Any] = json.loads((path / "checkpoint.json").read_bytes())
+        manifest: dict[str, Any] = json.loads((path / MANIFEST).read_bytes())
     except (OSError, ValueError) as error:
         raise IntegrityError(f"{path.name}: no readable checkpoint.json ({error})") from error
     for name, digest in manifest["files"].items():
@@ -88,6 +109,11 @@ def read_manifest(job: TrainJob, path: Path) -> dict[str, Any]:
         changed = sorted(key for key, value in settings(job).items() if manifest["settings"].get(key) != value)
         raise UserError("resume", f"the checkpoint is of a training with other {', '.join(changed)}", "start without it")
     return manifest
+
+
+def mark(path: Path | None) -> int:
+    """A number below 2**48 that tells checkpoints apart; 0 for none."""
+    return 0 if path is None else int(_digest(path / MANIFEST)[:12], 16)
 
 
 def settings(job: TrainJob) -> dict[str, Any]:
@@ -130,7 +156,7 @@ def _assemble(path: Path, manifest: dict[str, Any], wanted: set[tuple[str, str]]
 
 def _seal(partial: Path, path: Path, step: int, kept: dict[str, Any]) -> None:
     digests = {entry.name: _digest(entry) for entry in sorted(partial.iterdir())}
-    write_json(partial / "checkpoint.json", {"format": FORMAT, "step": step, "settings": kept, "files": digests})
+    write_json(partial / MANIFEST, {"format": FORMAT, "step": step, "settings": kept, "files": digests})
     for entry in partial.iterdir():
         entry.chmod(0o644)
         with entry.open("rb") as file:

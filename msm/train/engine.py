@@ -31,6 +31,24 @@ class Engine:
     zero_stage: int
     gradient_clip: float
     device: torch.device
+    writer: int
+    """The rank that writes checkpoints, progress and output: the first on the machine that leads."""
+    ranks_a_machine: int
+
+    @property
+    def writes(self) -> bool:
+        """Whether this rank is the writer."""
+        return self.rank == self.writer
+
+    @property
+    def first_here(self) -> bool:
+        """Whether this rank is the first on its machine."""
+        return self.rank % self.ranks_a_machine == 0
+
+    def elsewhere(self) -> list[int]:
+        """Ranks on machines other than the writer's; torchrun counts ranks machine by machine."""
+        here = self.writer // self.ranks_a_machine
+        return [rank for rank in range(self.world) if rank // self.ranks_a_machine != here]
 
     def logits(self, ids: Tensor, positions: Tensor, keep: Tensor) -> Tensor:
         """float32 logits [batch, len(keep), vocabulary] at the positions `keep`; documents are told apart by `positions` alone."""
@@ -57,11 +75,11 @@ class Engine:
 
     def sum(self, *values: float) -> list[float]:
         """Sums over ranks in float64."""
-        return self._reduce(values, torch.distributed.ReduceOp.SUM)
+        return _reduce(values, torch.distributed.ReduceOp.SUM, self.device)
 
     def highest(self, value: float) -> float:
         """The highest over ranks: how they agree on a signal."""
-        return self._reduce((value,), torch.distributed.ReduceOp.MAX)[0]
+        return _reduce((value,), torch.distributed.ReduceOp.MAX, self.device)[0]
 
     def wait_for_all(self) -> None:
         """A barrier."""
@@ -74,12 +92,14 @@ class Engine:
             return _partitioned(self.deepspeed.optimizer, self.trainee)
         return (Fragment(name, 0, parameter.numel(), parameter, 0) for name, parameter in self.trainee.trained.items())
 
-    def _reduce(self, values: Sequence[float], operation: Any) -> list[float]:
-        if self.world == 1:
-            return list(values)
-        tensor = torch.tensor(values, dtype=torch.float64, device=self.device)
-        torch.distributed.all_reduce(tensor, operation)
-        return [float(value) for value in tensor.tolist()]
+
+def _reduce(values: Sequence[float], operation: Any, device: torch.device) -> list[float]:
+    """The same on all ranks; float64."""
+    if torch.distributed.get_world_size() == 1:
+        return list(values)
+    tensor = torch.tensor(values, dtype=torch.float64, device=device)
+    torch.distributed.all_reduce(tensor, operation)
+    return [float(value) for value in tensor.tolist()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +122,8 @@ def start_engine(job: TrainJob, trainee: Trainee, device: torch.device) -> Engin
     world = torch.distributed.get_world_size()
     wrapped.enable_backward_allreduce = world > 1 or job.zeroStage > 0
     rank = torch.distributed.get_rank()
-    return Engine(wrapped, trainee, stepping, rank, world, job.zeroStage, job.gradientClip, device)
+    writer = int(_reduce((rank if job.leads else world,), torch.distributed.ReduceOp.MIN, device)[0])
+    return Engine(wrapped, trainee, stepping, rank, world, job.zeroStage, job.gradientClip, device, writer, job.processes)
 
 
 def connect(device: torch.device) -> None:
@@ -112,6 +133,12 @@ def connect(device: torch.device) -> None:
 
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     deepspeed.init_distributed(dist_backend="nccl" if device.type == "cuda" else "gloo", verbose=False)
+
+
+def agree(mark: int, device: torch.device) -> bool:
+    """Whether all ranks have the same mark (below 2**53)."""
+    highest, lowest = _reduce((mark, -mark), torch.distributed.ReduceOp.MAX, device)
+    return highest == -lowest
 
 
 def make_optimizer(trainee: Trainee, job: TrainJob) -> torch.optim.AdamW:

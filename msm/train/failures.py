@@ -6,16 +6,19 @@ Pure, no torch: foreign errors are known by number or name. Neighbours: `worker`
 import errno
 import re
 
-from msm.errors import UserError
+from msm.errors import TryAgain, UserError
 from msm.train.job import TrainJob
 from msm.train.outcome import TrainOutcome
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 MESSAGE_LIMIT = 500
+LOST_TYPES = frozenset({"DistError", "DistBackendError", "DistNetworkError", "DistStoreError"})
+LOST_WORDS = re.compile(r"gloo|NCCL|Connection (closed|reset) by peer", re.IGNORECASE)
+"""How torch's collectives say that another rank is gone."""
 
 
 def outcome_of(job: TrainJob, error: Exception) -> TrainOutcome:
-    """The user's mistake when they must change something, a fault otherwise."""
+    """The user's mistake when they must change something; another machine's failure when a collective broke; a fault otherwise."""
     if isinstance(error, UserError):
         return TrainOutcome("user_error", 0, error.problem, error.field, error.fix)
     if _errno(error) in NO_SPACE:
@@ -25,7 +28,17 @@ def outcome_of(job: TrainJob, error: Exception) -> TrainOutcome:
         return TrainOutcome(
             "user_error", 0, f"{job.microBatchRows}: the device's memory is too small for it", f"{job.field}.microBatchRows", fix
         )
+    if isinstance(error, TryAgain):
+        return TrainOutcome("try_again", 0, str(error))
+    if job.machines > 1 and _lost(error):
+        return TrainOutcome(
+            "try_again", 0, f"lost a rank on another machine, whose own last words say why ({_first_line(error)})"[:MESSAGE_LIMIT]
+        )
     return TrainOutcome("fault", 0, f"{type(error).__name__}: {_first_line(error)}"[:MESSAGE_LIMIT])
+
+
+def _lost(error: Exception) -> bool:
+    return type(error).__name__ in LOST_TYPES or (isinstance(error, RuntimeError) and LOST_WORDS.search(str(error)) is not None)
 
 
 def _errno(error: Exception) -> int | None:

@@ -1,7 +1,7 @@
 """What one training is: a frozen document that the entry program writes and every rank reads.
 
-Results depend on the fields of the first part alone; those of the second (processes, micro-batch, ZeRO stage, …) are resources. No
-torch. Neighbours: `stages` makes it, `launch` and `worker` read it.
+Results depend on the fields of the first part alone; those of the second (machines, processes, micro-batch, ZeRO stage, …) are
+resources. No torch. Neighbours: `stages` makes it, `launch` and `worker` read it.
 """
 
 from pathlib import Path
@@ -37,7 +37,11 @@ class Full(Frozen):
 
 
 class TrainJob(Frozen):
-    """One training stage. Paths are local; `out` must not exist, `work` holds checkpoints, progress and logs."""
+    """One training stage. Paths are local; `out` must not exist, `work` holds checkpoints, progress and logs.
+
+    `processes` is ranks a machine. The one machine that `leads` writes checkpoints, progress and `out`; `leads` is the only field in which
+    the documents of a training's machines differ, but for paths.
+    """
 
     stage: StageKind
     model: Path
@@ -58,6 +62,8 @@ class TrainJob(Frozen):
     precision: Literal["float32", "bfloat16"] = "float32"
     baseName: str | None = None
 
+    machines: int = Field(1, ge=1)
+    leads: bool = True
     processes: int = Field(1, ge=1)
     threads: int | None = Field(None, ge=1)
     microBatchRows: int = Field(1, ge=1)

@@ -1,13 +1,15 @@
 """Runs a training from the entry program: starts the ranks, relays progress and checkpoints, stops them, says how it ended.
 
 torch is never imported here. Neighbours: `processes` starts and ends, `worker` is what runs, `outcome` is what crosses over;
-`stages` calls `run_training`. Invariants: when it returns, no process of the training runs; `done` means that `job.out` is
-complete; a stop leaves a complete checkpoint when there was a step to save. Cost: one poll of a few files every 0.1 s.
+`stages` calls `run_training`. Invariants: when it returns, no process of the training runs here; `done` means that `job.out` is
+complete on the machine that leads; a stop leaves a complete checkpoint when there was a step to save. Cost: a poll of a few files
+every 0.1 s.
 """
 
 import json
 import logging
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -30,6 +32,11 @@ FOLLOW_SECONDS = 3.0
 KEPT_CHECKPOINTS = 2
 REDELIVER_SECONDS = 5.0
 """Between two tries to hand over a checkpoint that nobody took."""
+
+KILLED_HERE = re.compile(r"exitcode *: *-\d+")
+"""torchrun's word for a rank on this machine that a signal ended before torchrun ended any."""
+NOT_MET = re.compile(r"Rendezvous\w*Error")
+"""torchrun's word for machines that did not find each other."""
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +101,7 @@ def _watch(job: TrainJob, ranks: Ranks, relay: Callable[[], None], stop: threadi
         if stop.is_set() and not files.stop.exists():
             files.stop.touch()
             deadline = min(deadline, time.monotonic() + grace_seconds)
-        if any(outcome.kind in ("fault", "user_error") for outcome in _outcomes(job)):
+        if any(outcome.kind in ("fault", "user_error", "try_again") for outcome in _outcomes(job)):
             deadline = min(deadline, time.monotonic() + FOLLOW_SECONDS)
         if len(list(_outcomes(job))) == job.processes:
             deadline = min(deadline, time.monotonic() + FOLLOW_SECONDS)
@@ -137,14 +144,23 @@ def _conclude(job: TrainJob, files: WorkFiles, newest: int, *, stopped: bool) ->
         return outcomes[0]
     if stopped:
         return TrainOutcome("preempted", newest, f"the grace ended before the ranks did; step {newest} is the last that is saved")
+    if job.machines > 1 and not KILLED_HERE.search(_read(files.log)):
+        if lost := next((outcome for outcome in outcomes if outcome.kind == "try_again"), None):
+            return lost
+        if NOT_MET.search(_read(files.log)):
+            return TrainOutcome("try_again", newest, f"the {job.machines} machines did not meet: {_last_words(files.log)}")
     return TrainOutcome("fault", newest, f"a rank ended without an outcome: {_last_words(files.log)}")
 
 
 def _last_words(log: Path) -> str:
     """The last line that says something; torchrun's frame of a failure is left out."""
-    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
+    lines = [line.strip() for line in _read(log).splitlines()]
     telling = [line for line in lines if "Error" in line or "Signal" in line or "signal" in line] or [line for line in lines if line]
     return telling[-1][:300] if telling else "nothing was printed"
+
+
+def _read(log: Path) -> str:
+    return log.read_text(encoding="utf-8", errors="replace")
 
 
 @dataclass(slots=True)

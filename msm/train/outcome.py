@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-OutcomeKind = Literal["done", "preempted", "user_error", "fault"]
+OutcomeKind = Literal["done", "preempted", "user_error", "fault", "try_again"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,10 @@ class StepReport:
 
 @dataclass(frozen=True, slots=True)
 class TrainOutcome:
-    """How a training ended: at which update, and why. `field` names what the user must change for `user_error`."""
+    """How a training ended: at which update, and why. `field` names what the user must change for `user_error`.
+
+    `try_again`: this machine's ranks ended because another machine's did, or never came.
+    """
 
     kind: OutcomeKind
     step: int
@@ -59,7 +62,7 @@ class WorkFiles:
 
     @property
     def progress(self) -> Path:
-        """One JSON line an update, by rank 0."""
+        """One JSON line an update, on the machine that leads."""
         return self.work / "progress.jsonl"
 
     @property
@@ -73,7 +76,7 @@ class WorkFiles:
         return self.work / "train.log"
 
     def outcome(self, rank: int) -> Path:
-        """A rank's last word."""
+        """A rank's last word; `rank` counts on this machine."""
         return self.work / f"outcome-rank{rank}.json"
 
     def clear(self) -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from msm.train.job import TrainJob
+from msm.train.machines import read_machines
 from msm.train.outcome import WorkFiles
 
 MARK = "MSM_TRAIN_MARK"
@@ -42,9 +43,15 @@ class Ranks:
 
 
 def start_ranks(job: TrainJob, environment: Mapping[str, str]) -> Ranks:
-    """Starts `job.processes` ranks of the worker under torchrun in their own session; output goes to the work directory's log."""
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(job.processes), "--max-restarts", "0"]
-    return start_marked(job, [sys.executable, *torchrun, "-m", "msm.train.worker", str(WorkFiles(job.work).job)], environment)
+    """Starts `job.processes` ranks of the worker under torchrun in their own session; output goes to the work directory's log.
+
+    On one machine torchrun makes a rendezvous of its own, on several it takes the one that the environment's PET_* variables describe.
+    """
+    machines = read_machines(job.machines, environment)
+    where = [] if machines.count > 1 else ["--standalone", "--nnodes", "1"]
+    torchrun = ["-m", "torch.distributed.run", *where, "--nproc-per-node", str(job.processes), "--max-restarts", "0"]
+    command = [sys.executable, *torchrun, "-m", "msm.train.worker", str(WorkFiles(job.work).job)]
+    return start_marked(job, command, {**environment, **machines.settings})
 
 
 def start_marked(job: TrainJob, command: Sequence[str], environment: Mapping[str, str]) -> Ranks:

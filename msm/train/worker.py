@@ -13,7 +13,7 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from msm.errors import UserError
+from msm.errors import TryAgain, UserError
 from msm.train.failures import outcome_of
 from msm.train.job import TrainJob
 from msm.train.lean_imports import forget_unused_packages
@@ -38,8 +38,8 @@ def main(path: Path) -> int:
     forget_unused_packages()
     job = TrainJob.model_validate_json(path.read_bytes())
     outcome = _outcome(job, stopped)
-    write_outcome(WorkFiles(job.work).outcome(int(os.environ["RANK"])), outcome)
-    return 1 if outcome.kind == "fault" else 0
+    write_outcome(WorkFiles(job.work).outcome(int(os.environ["LOCAL_RANK"])), outcome)
+    return 1 if outcome.kind in ("fault", "try_again") else 0
 
 
 def _outcome(job: TrainJob, stopped: threading.Event) -> TrainOutcome:
@@ -79,11 +79,13 @@ def prepare_torch() -> "torch.device":
 
 def _start(job: TrainJob, device: "torch.device") -> "tuple[Engine, int]":
     """The engine with everything a checkpoint holds put back, and the number of updates it has behind it."""
-    from msm.train.checkpoint import load_checkpoint, load_parameters
-    from msm.train.engine import connect, start_engine
+    from msm.train.checkpoint import load_checkpoint, load_parameters, mark
+    from msm.train.engine import agree, connect, start_engine
     from msm.train.model import load_trainee
 
     connect(device)
+    if not agree(mark(job.resume), device):
+        raise TryAgain("the machines of this attempt found different checkpoints")
     trainee = load_trainee(job, device)
     if job.resume is not None:
         load_parameters(job, trainee.trained, job.resume)
@@ -100,23 +102,23 @@ def _run(job: TrainJob, corpus: "PackedCorpus", plan: "BatchPlan", engine: "Engi
     signals = Signals(job, files.stop, stopped.is_set)
     schedule = Schedule(job.learningRate, plan.updates, job.warmupRatio, job.schedule)
     trainer = Trainer(job, corpus, plan, schedule, engine, signals)
-    _open_progress(job, files, engine.rank, StepReport(start, plan.updates))
-    done = trainer.train(start, lambda report: _report(files, signals, engine.rank, report), lambda step: _save(engine, job, step, signals))
+    _open_progress(job, files, engine, StepReport(start, plan.updates))
+    done = trainer.train(start, lambda report: _report(files, signals, engine, report), lambda step: _save(engine, job, step, signals))
     if done < plan.updates:
         return TrainOutcome("preempted", done, f"stopped after update {done} of {plan.updates}; a checkpoint holds it")
-    if engine.rank == 0:
+    if engine.writes:
         write_output(job, engine.trainee, corpus, plan.updates)
     engine.wait_for_all()
     return TrainOutcome("done", done)
 
 
-def _open_progress(job: TrainJob, files: WorkFiles, rank: int, opening: StepReport) -> None:
+def _open_progress(job: TrainJob, files: WorkFiles, engine: "Engine", opening: StepReport) -> None:
     from shutil import copyfile
 
     from msm.train.checkpoint import PROGRESS
     from msm.train.loop import append_line
 
-    if rank == 0:
+    if engine.writes:
         if job.resume is not None:
             beside = files.progress.with_name("progress.tmp")
             copyfile(job.resume / PROGRESS, beside)
@@ -125,11 +127,11 @@ def _open_progress(job: TrainJob, files: WorkFiles, rank: int, opening: StepRepo
             append_line(files.progress, opening)
 
 
-def _report(files: WorkFiles, signals: "Signals", rank: int, report: StepReport) -> None:
+def _report(files: WorkFiles, signals: "Signals", engine: "Engine", report: StepReport) -> None:
     from msm.train.loop import append_line
 
     signals.stepped()
-    if rank == 0:
+    if engine.writes:
         append_line(files.progress, report)
 
 

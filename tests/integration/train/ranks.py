@@ -85,6 +85,15 @@ def batches_agree(root):
     return {str(rows): train(make_job(root, f"micro{rows}", method=plain, microBatchRows=rows)) for rows in (1, 2, 5)}
 
 
+def recomputed(root, zero):
+    """The runs of resume_is_exact with activations that are computed again instead of kept."""
+    methods = {"lora": LORA, "full": Full()}
+    return {
+        name: train(make_job(root, f"recomputed-{name}", method=method, zeroStage=zero, gradientCheckpointing=True))
+        for name, method in methods.items()
+    }
+
+
 def chat_stages(root):
     midtrain = make_job(root, "chain-mid", method=LORA)
     train(midtrain)
@@ -186,6 +195,7 @@ def main(root):
         "lora": resume_is_exact(root, "lora", 4 if WORLD == 2 else 12, method=LORA, zeroStage=zero),
         "full": resume_is_exact(root, "full", 4 if WORLD == 2 else 12, method=Full(), zeroStage=zero),
         "batches": batches_agree(root),
+        "recomputed": recomputed(root, zero),
         "chain": chat_stages(root),
     }
     results["errors"] = user_errors(root)

@@ -38,6 +38,12 @@ def test_one_batch_and_its_micro_batches_give_the_same_losses_on_any_number_of_r
         assert run["norms"] == pytest.approx(runs[0]["norms"], rel=1e-4)
 
 
+def test_activations_that_are_computed_again_give_the_same_losses(trained):
+    for world in WORLDS:
+        for method, run in trained[1][world]["recomputed"].items():
+            assert numbers(run) == pytest.approx(numbers(trained[1][world][method]["whole"]), rel=2e-6)
+
+
 def test_zero_1_and_2_give_the_same_losses(trained):
     assert numbers(trained[1][2]["zero 1"]) == pytest.approx(numbers(trained[1][2]["full"]["whole"]), rel=2e-6)
 

@@ -55,7 +55,26 @@ def dies(files, rank):
     os._exit(9)
 
 
+def loses_the_other_machine(files, rank):
+    write_outcome(files.outcome(rank), TrainOutcome("try_again", 0, "lost a rank on another machine"))
+
+
+def one_is_killed_and_the_other_loses_it(files, rank):
+    if rank == 1:
+        print("failed (exitcode: -9) local_rank: 1 (pid: 7) of binary: python", flush=True)
+        os._exit(9)
+    loses_the_other_machine(files, rank)
+
+
+def do_not_meet(files, rank):
+    print("torch.distributed.elastic.rendezvous.api.RendezvousTimeoutError", flush=True)
+    os._exit(1)
+
+
 BEHAVIOURS = {
+    "loses the other machine": loses_the_other_machine,
+    "one is killed, the other loses it": one_is_killed_and_the_other_loses_it,
+    "do not meet": do_not_meet,
     "trains": trains,
     "trains long": lambda files, rank: trains(files, rank, 500),
     "hangs": hangs,

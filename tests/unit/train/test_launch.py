@@ -19,9 +19,9 @@ from msm.train.processes import start_marked
 FAKE = Path(__file__).with_name("fake_ranks.py")
 
 
-def make_job(directory, processes=2):
+def make_job(directory, processes=2, **changes):
     return TrainJob(
-        stage="midtrain", model=directory, data=(directory,), out=directory / "out", work=directory / "work", processes=processes
+        stage="midtrain", model=directory, data=(directory,), out=directory / "out", work=directory / "work", processes=processes, **changes
     )
 
 
@@ -33,7 +33,7 @@ def as_fake(behaviour):
     return start
 
 
-def run(directory, behaviour, stop_at=None, grace=20.0, deliver=lambda step, path: None):
+def run(directory, behaviour, stop_at=None, grace=20.0, deliver=lambda step, path: None, **changes):
     steps, stop = [], threading.Event()
 
     def progress(report):
@@ -41,7 +41,7 @@ def run(directory, behaviour, stop_at=None, grace=20.0, deliver=lambda step, pat
         if report.step == stop_at:
             stop.set()
 
-    return run_training(make_job(directory), progress, deliver, stop, grace, as_fake(behaviour)), steps
+    return run_training(make_job(directory, **changes), progress, deliver, stop, grace, as_fake(behaviour)), steps
 
 
 def alive(directory):
@@ -84,6 +84,26 @@ def test_ranks_that_die_silently_are_a_fault_with_their_last_words(tmp_path):
     outcome, _ = run(tmp_path, "dies")
     assert outcome.kind == "fault"
     assert "RuntimeError: it broke" in outcome.message
+
+
+SEVERAL_MACHINES = {
+    "ranks that lost those of another machine are not the cause": (
+        "loses the other machine",
+        "try_again",
+        "lost a rank on another machine",
+    ),
+    "a rank that was killed on this machine is": ("one is killed, the other loses it", "fault", "a rank ended without an outcome"),
+    "machines that do not find each other try again": ("do not meet", "try_again", "the 2 machines did not meet: torch.distributed"),
+}
+
+
+@pytest.mark.parametrize("case", SEVERAL_MACHINES.values(), ids=SEVERAL_MACHINES)
+def test_of_several_machines_each_says_whether_it_is_the_cause(case, tmp_path):
+    behaviour, kind, message = case
+    outcome, _ = run(tmp_path, behaviour, machines=2)
+    assert outcome.kind == kind
+    assert message in outcome.message
+    assert alive(tmp_path) == []
 
 
 def test_a_delivery_that_fails_is_raised_and_leaves_no_process(tmp_path):

@@ -129,6 +129,20 @@ FAILURES = {
 }
 
 
+LOST = {
+    "gloo": RuntimeError("[../third_party/gloo/gloo/transport/tcp/pair.cc:534] Connection closed by peer [10.0.0.7]:29400"),
+    "nccl": type("DistBackendError", (RuntimeError,), {})("remote process exited"),
+}
+
+
+@pytest.mark.parametrize("error", LOST.values(), ids=LOST)
+def test_a_broken_collective_is_the_other_machines_failure_where_there_is_another(error):
+    assert outcome_of(job(machines=2), error).kind == "try_again"
+    assert "lost a rank on another machine" in outcome_of(job(machines=2), error).message
+    assert outcome_of(job(), error).kind == "fault"
+    assert outcome_of(job(machines=2), RuntimeError("shape mismatch")).kind == "fault"
+
+
 @pytest.mark.parametrize("case", FAILURES.values(), ids=FAILURES)
 def test_every_failure_becomes_one_line_that_says_whose_move_it_is(case):
     error, kind, field, message = case
