@@ -1,4 +1,4 @@
-"""Twenty real SIGKILLs of stages that ask: no answer that was filed is asked for again, and the artifact is that of an undisturbed stage.
+"""Real SIGKILLs of stages that ask: no answer that was filed is asked for again, and the artifact is that of an undisturbed stage.
 
 The server is scripted and answers each question by the question alone, so an answer in the journal tells which question it belongs to.
 """
@@ -11,6 +11,8 @@ import random
 import signal
 import time
 from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,30 @@ from tests.unit.synth_tree.runs import SPEC, run_data
 pytestmark = pytest.mark.slow
 AUTHOR = ScriptedAsker()
 UNDER_WAY = 4
-KILLS = {"write": 12, "demonstrate": 8}
+
+
+@dataclass(frozen=True)
+class Plague:
+    """How often each stage is killed, how many answers it is given before a kill at most, and how large the run is."""
+
+    kills: dict[str, int]
+    most: int
+    corpus: dict[str, Any]
+    chats: dict[str, Any]
+
+
+TWENTY = Plague(
+    {"write": 12, "demonstrate": 8},
+    6,
+    {"documents": 24, "synthesize": {"docTypes": 2, "ideasPerType": 10}, "quality": {"minScore": 1}},
+    {"samples": 40, "questionsPerDomain": 8},
+)
+SIXTY = Plague(
+    {"outline": 20, "write": 20, "demonstrate": 20},
+    5,
+    {"documents": 40, "synthesize": {"docTypes": 6, "ideasPerType": 10}, "quality": {"minScore": 1}},
+    {"samples": 80, "questionsPerDomain": 8},
+)
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(
     [
@@ -64,11 +89,8 @@ def server() -> Iterator[ScriptedServer]:
         yield running
 
 
-def planned(server: ScriptedServer, store: ObjectStore) -> Plan:
-    data = run_data(
-        {"documents": 24, "synthesize": {"docTypes": 2, "ideasPerType": 10}, "quality": {"minScore": 1}},
-        {"samples": 40, "questionsPerDomain": 8},
-    )
+def planned(server: ScriptedServer, store: ObjectStore, plague: Plague) -> Plan:
+    data = run_data(deepcopy(plague.corpus), deepcopy(plague.chats))
     for known in data["spec"]["endpoints"]:
         known["openai"] = {"baseURL": server.base_url, "model": MODEL, "identity": "scripted", "concurrency": UNDER_WAY}
     put_blob(store, SPEC.encode())
@@ -128,20 +150,22 @@ def wait_until(server: ScriptedServer, asked: int, process: Any) -> None:
         time.sleep(0.002)
 
 
-def test_of_what_was_answered_before_twenty_kills_nothing_is_asked_again(server: ScriptedServer, tmp_path: Path) -> None:
+@pytest.mark.parametrize("plague", [TWENTY, pytest.param(SIXTY, marks=pytest.mark.long)], ids=["twenty kills", "twenty of each stage"])
+def test_of_what_was_answered_before_a_kill_nothing_is_asked_again(plague: Plague, server: ScriptedServer, tmp_path: Path) -> None:
     draw = random.Random(5)
     calm, rough = (tmp_path / name for name in ("calm", "rough"))
     stores = {directory: a_store(directory) for directory in (calm, rough)}
-    plans = {directory: planned(server, store) for directory, store in stores.items()}
+    plans = {directory: planned(server, store, plague) for directory, store in stores.items()}
     expected = {}
-    for kind in ("outline", *KILLS):
+    for kind in ("outline", "write", "demonstrate"):
         expected[kind] = finished(the(plans[calm], kind), calm, stores[calm])
-    finished(the(plans[rough], "outline"), rough, stores[rough])
+    if "outline" not in plague.kills:
+        finished(the(plans[rough], "outline"), rough, stores[rough])
     kills = again = 0
-    for kind, wanted in KILLS.items():
+    for kind, wanted in plague.kills.items():
         stage, store, known = the(plans[rough], kind), stores[rough], filed(stores[rough])
         for number in range(wanted):
-            start, after = server.number, draw.randint(1, 6)
+            start, after = server.number, draw.randint(1, plague.most)
             process = begun(stage, rough, number)
             wait_until(server, start + after, process)
             os.kill(process.pid, signal.SIGKILL)
@@ -156,7 +180,7 @@ def test_of_what_was_answered_before_twenty_kills_nothing_is_asked_again(server:
         start = server.number
         assert finished(stage, rough, store) == expected[kind]
         again += len(known.intersection(said(*_reply(one)) for one in server.asked[start:]))
-    assert (kills, again) == (20, 0)
+    assert (kills, again) == (sum(plague.kills.values()), 0)
 
 
 def _reply(asked: Asked) -> tuple[str, Any]:
