@@ -127,7 +127,7 @@ def assemble(manager: Manager, api: Api, said: Installation, cache: Path, clock:
     )
     controllers.append(control_runs(manager, followed, rooms))
     shared = promotion.Shared(followed.jobs, followed.pods, followed.services, followed.deployments)
-    others, aliases = promotion.add(manager, shared, get, said, stores, clients, clock)
+    others, aliases = promotion.add(manager, shared, get, said, stores, clients, clock, cache)
     tracker.start()
     return [tracker.stop, background.close, others.close, aliases.close]
 

@@ -12,6 +12,8 @@ from typing import Any, Literal
 from msm.errors import UserError
 from msm.store.config import StoreConfig
 
+TRACKING_CREDENTIALS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
+
 
 @dataclass(frozen=True, slots=True)
 class Installation:
@@ -27,6 +29,8 @@ class Installation:
     ca_config_map: str | None = None
     hub_secret: str | None = None
     tracking_uri: str | None = None
+    has_tracking_credential: bool = False
+    """Whether the process has a credential for MLflow, which MLflow shows to every server that it asks."""
     mirror: str | None = None
     namespaced: bool = False
     interpreter: str = "python"
@@ -70,6 +74,7 @@ def installation(environ: Mapping[str, str]) -> Installation:
     return Installation(
         image=environ["MSM_STAGE_IMAGE"],
         store=StoreConfig.from_environ(environ) if environ.get("MSM_STORE_URI") else None,
+        has_tracking_credential=any(environ.get(name) for name in TRACKING_CREDENTIALS),
         namespaced=environ.get("MSM_NAMESPACED", "") == "true",
         grace_seconds=int(environ.get("MSM_STAGE_GRACE_SECONDS", "120")),
         eval_gpus=int(environ.get("MSM_EVAL_GPUS", "1")),

@@ -17,9 +17,18 @@ if TYPE_CHECKING:
     from torchx.specs import AppDef
 
 SCRATCH, CACHE, SHARED, TMP, CA = "/scratch", "/cache", "/dev/shm", "/tmp", "/etc/msm/ca"
+CA_FILE = "ca.crt"
 TERMINATION = "/dev/termination-log"
 CONTAINER = "pytorch"
 """Name of the container; the training operator insists on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How a pod reaches the store: the Secret with its credential, and the volume that holds its server's CA as `ca.crt`."""
+
+    secret: str | None = None
+    authority: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +37,7 @@ class Dressing:
 
     labels: Mapping[str, str]
     annotations: Mapping[str, str]
-    store_secret: str | None
+    store: Access
     secret_env: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """Environment variable -> (secret, key)."""
     template: Mapping[str, Any] | None = None
@@ -37,7 +46,7 @@ class Dressing:
     cache: Mapping[str, Any] | None = None
 
 
-def stage_environment(store: Mapping[str, str], installation: Installation) -> dict[str, str]:
+def stage_environment(store: Mapping[str, str], access: Access, installation: Installation) -> dict[str, str]:
     """What the stage contract says by environment: addresses and paths, no secrets."""
     environment = {
         **store,
@@ -50,8 +59,8 @@ def stage_environment(store: Mapping[str, str], installation: Installation) -> d
     }
     if installation.mirror is not None:
         environment["MSM_MIRROR"] = installation.mirror
-    if installation.ca_config_map is not None:
-        environment["MSM_STORE_CA_FILE"] = f"{CA}/ca.crt"
+    if access.authority is not None:
+        environment["MSM_STORE_CA_FILE"] = f"{CA}/{CA_FILE}"
     return environment
 
 
@@ -84,10 +93,10 @@ def _container(app: "AppDef", dressing: Dressing, installation: Installation) ->
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         },
-        "volumeMounts": _mounts(installation),
+        "volumeMounts": _mounts(dressing),
     }
-    if dressing.store_secret is not None:
-        container["envFrom"] = [{"secretRef": {"name": dressing.store_secret}}]
+    if dressing.store.secret is not None:
+        container["envFrom"] = [{"secretRef": {"name": dressing.store.secret}}]
     if installation.pull_policy is not None:
         container["imagePullPolicy"] = installation.pull_policy
     return container
@@ -105,14 +114,14 @@ def _resources(kind: str, gpus: int, installation: Installation) -> dict[str, An
     return merge(stated, {"limits": {installation.gpu_resource: str(gpus)}}) if gpus else stated
 
 
-def _mounts(installation: Installation) -> list[dict[str, Any]]:
+def _mounts(dressing: Dressing) -> list[dict[str, Any]]:
     mounts: list[dict[str, Any]] = [
         {"name": "scratch", "mountPath": SCRATCH},
         {"name": "cache", "mountPath": CACHE},
         {"name": "shared-memory", "mountPath": SHARED},
         {"name": "tmp", "mountPath": TMP},
     ]
-    return mounts + ([{"name": "ca", "mountPath": CA, "readOnly": True}] if installation.ca_config_map is not None else [])
+    return mounts + ([{"name": "ca", "mountPath": CA, "readOnly": True}] if dressing.store.authority is not None else [])
 
 
 def _spec(container: dict[str, Any], dressing: Dressing, installation: Installation, gpus: int) -> dict[str, Any]:
@@ -148,8 +157,8 @@ def _volumes(dressing: Dressing, installation: Installation) -> list[dict[str, A
         {"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": installation.shared_memory}},
         {"name": "tmp", "emptyDir": {}},
     ]
-    if installation.ca_config_map is not None:
-        volumes.append({"name": "ca", "configMap": {"name": installation.ca_config_map}})
+    if dressing.store.authority is not None:
+        volumes.append({"name": "ca", **dressing.store.authority})
     return volumes
 
 

@@ -13,14 +13,15 @@ from typing import Any, TypeVar
 
 from msm.api import MSMRun
 from msm.api.inputs import KeyRef
-from msm.errors import IntegrityError, TryAgain, UserError
+from msm.errors import IntegrityError, TryAgain
 from msm.store import StoreConfig
 from msm_operator.controllers import finishing
 from msm_operator.controllers.accept import Asked, accept, config_maps, parse
-from msm_operator.controllers.documents import Documents, config_for, load, run_id
+from msm_operator.controllers.credentials import store_config
+from msm_operator.controllers.documents import Documents, load, run_id
 from msm_operator.controllers.rooms import Rooms
 from msm_operator.runtime.cache import key_of
-from msm_operator.runtime.resources import CONFIGMAPS, SECRETS
+from msm_operator.runtime.resources import CONFIGMAPS
 from msm_operator.runtime.seams import Key
 
 T = TypeVar("T")
@@ -93,19 +94,7 @@ class Admission:
 
     async def config(self, obj: Mapping[str, Any], run: MSMRun) -> StoreConfig:
         """Where the run's artifacts lie."""
-        secret = await self._store_secret(obj, run)
-        installation = self.rooms.installation
-        return config_for(run, installation.store, installation.namespaced, secret, None)
-
-    async def _store_secret(self, obj: Mapping[str, Any], run: MSMRun) -> Mapping[str, str] | None:
-        """A run's own store credential, which is only ever read in namespaced mode."""
-        ref = run.spec.storage.secret_ref if run.spec.storage is not None else None
-        if ref is None or not self.rooms.installation.namespaced:
-            return None
-        found = await self.rooms.get(SECRETS, Key(obj["metadata"]["namespace"], ref.name))
-        if found is None:
-            raise UserError("spec.storage.secretRef", f"there is no Secret {ref.name} in this namespace", "make it")
-        return finishing.decoded(found)
+        return await store_config(obj, run, self.rooms.get, self.rooms.installation, self.rooms.cache_directory)
 
     async def _texts(self, obj: Mapping[str, Any], run: MSMRun) -> dict[KeyRef, str]:
         """Contents of the ConfigMaps that a run names; absent ones are left out."""

@@ -18,6 +18,7 @@ from msm_operator.backends.jobs import body
 from msm_operator.backends.names import ATTEMPT, KIND, STAGE, STAGE_NAME, common_labels, job_name, owner
 from msm_operator.backends.pods import Dressing, pod_template, stage_environment
 from msm_operator.controllers import arms
+from msm_operator.controllers.credentials import access
 from msm_operator.controllers.documents import Documents
 from msm_operator.controllers.observed import short
 
@@ -34,7 +35,7 @@ def attempt(
     """
     reached = with_addresses(stage, addresses, documents.plan.resolution.inputs)
     store = {name: value for name, value in documents.config.to_environ().items() if name not in SECRET_VARIABLES}
-    environment = stage_environment(store, installation)
+    environment = stage_environment(store, access(documents.run, documents.config, installation), installation)
     app = app_def(reached, environment, installation.interpreter, documents.cluster.image)
     labels = {**common_labels(obj), STAGE: short(stage), KIND: stage.kind, ATTEMPT: str(number)}
     template = pod_template(app, _dressing(documents, stage, labels, installation), installation)
@@ -53,22 +54,13 @@ def _dressing(documents: Documents, stage: Stage, labels: Mapping[str, str], ins
     return Dressing(
         labels=labels,
         annotations={STAGE_NAME: stage.name},
-        store_secret=store_secret(documents, installation),
+        store=access(documents.run, documents.config, installation),
         secret_env=_secrets(documents.run, stage, installation),
         template=_template(documents.run, stage),
         priority_class=execution.priority_class_name,
         scratch=execution.scratch,
         cache=execution.model_cache,
     )
-
-
-def store_secret(documents: Documents, installation: Installation) -> str | None:
-    """The Secret in the run's namespace that holds the store's credential; None for a store that needs none."""
-    if not documents.config.uri.startswith("s3://"):
-        return None
-    storage = documents.run.spec.storage
-    own = storage.secret_ref if storage is not None else None
-    return own.name if own is not None else installation.store_secret
 
 
 def _secrets(run: MSMRun, stage: Stage, installation: Installation) -> dict[str, tuple[str, str]]:

@@ -19,7 +19,8 @@ from msm_operator.backends.names import endpoint_name
 from msm_operator.backends.serving import PARTS, Served, base_url, bodies
 from msm_operator.backends.weights import Weights
 from msm_operator.controllers import arms
-from msm_operator.controllers.attempts import attempt, store_secret
+from msm_operator.controllers.attempts import attempt
+from msm_operator.controllers.credentials import access
 from msm_operator.controllers.decide_stages import Decision, View
 from msm_operator.controllers.documents import Documents
 from msm_operator.controllers.observed import Observed, served_endpoints
@@ -80,7 +81,8 @@ async def _serve(obj: Mapping[str, Any], documents: Documents, observed: Observe
         if name not in observed.endpoints or not observed.endpoints[name].exists:
             served = await _served(documents, name, rooms)
             installation = replace(rooms.installation, serve_image=documents.cluster.serve_image)
-            for body, resource in zip(bodies(obj, served, installation, store_secret(documents, installation)), PARTS, strict=True):
+            secret = access(documents.run, documents.config, installation).secret
+            for body, resource in zip(bodies(obj, served, installation, secret), PARTS, strict=True):
                 await rooms.writer.apply(resource, body)
     await remove(documents, [n for n, e in observed.endpoints.items() if e.exists and n not in decision.endpoints], rooms)
 

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from msm.api import MSMRun
 from msm.api.base import Record
+from msm.api.run import Storage
 from msm.clock import Clock
 from msm.errors import IntegrityError, TryAgain, UserError
 from msm.local.accept import read_plan
@@ -169,16 +170,27 @@ def config_for(
         if default is None:
             raise UserError("spec.storage", "is missing, and this installation has no store of its own", "set spec.storage.uri")
         return default
-    if storage.secret_ref is None and storage.endpoint is None and default is not None and _is_below(storage.uri, default.uri):
+    if default is not None and not has_own_store(run, default):
         return _at(default, storage.uri)
     if not namespaced:
-        where = default.uri if default is not None else "none"
-        raise UserError(
-            "spec.storage",
-            f'"{storage.uri}" is not below this installation\'s store, {where}',
-            "leave spec.storage out, or name a prefix below it",
-        )
+        raise UserError("spec.storage", _not_ours(storage, default), "leave spec.storage out, or name a prefix below it")
     return _own(run, secret or {}, files)
+
+
+def has_own_store(run: MSMRun, default: StoreConfig | None) -> bool:
+    """Whether a run brings a store of its own: another place, server, credential or certificate than the installation's."""
+    storage = run.spec.storage
+    if storage is None:
+        return False
+    brings = storage.secret_ref is not None or storage.endpoint is not None or storage.ca_secret_ref is not None
+    return brings or default is None or not _is_below(storage.uri, default.uri)
+
+
+def _not_ours(storage: Storage, default: StoreConfig | None) -> str:
+    where = default.uri if default is not None else "none"
+    if default is not None and _is_below(storage.uri, default.uri):
+        return f"brings an endpoint or a Secret, which an installation for all namespaces does not read; its store is {where}"
+    return f'"{storage.uri}" is not below this installation\'s store, {where}'
 
 
 def _is_below(uri: str, root: str) -> bool:

@@ -5,8 +5,6 @@ a deletion waits for us but the run's records, and only where `deletionPolicy: D
 is never removed.
 """
 
-import base64
-import binascii
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
@@ -138,14 +136,3 @@ async def finalize(obj: Mapping[str, Any], rooms: Rooms, config_of_run: Callable
         await rooms.writer.event(obj, "Warning", "RecordsLeft", "Delete", f"runs/{id_}/ is left in the store: {error}")
     await _finalizers(obj, rooms, [])
     return None
-
-
-def decoded(secret: Mapping[str, Any]) -> dict[str, str]:
-    """The data of a Secret as text; what is no text is left out."""
-    found: dict[str, str] = {}
-    for name, value in (secret.get("data") or {}).items():
-        try:
-            found[name] = base64.b64decode(value).decode()
-        except (binascii.Error, UnicodeDecodeError):
-            log.warning("key %s of a Secret is no text and is not used", name)
-    return found

@@ -141,7 +141,7 @@ class MSMRunReconciler:
         config = config_of(documents, self.rooms.installation)
         if config is not None:
             self.rooms.tracker.ask(asked_of(documents, kept, full), config)
-        return Outside(tracking_condition(obj, documents, config, self.rooms.tracker), results, concluded, note)
+        return Outside(tracking_condition(obj, documents, self.rooms.installation, config, self.rooms.tracker), results, concluded, note)
 
     def _delay(self, decision: Decision, outside: Outside, now: datetime) -> timedelta | None:
         """When to look again by ourselves: the next retry, or the next poll; events come in between."""

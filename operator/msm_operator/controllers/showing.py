@@ -13,6 +13,7 @@ from msm.local.status import RunStatus, State
 from msm.tracking.config import TrackingConfig, tracking_config
 from msm.tracking.snapshot import LiveStage
 from msm_operator.backends.installation import Installation
+from msm_operator.controllers.credentials import check_tracking
 from msm_operator.controllers.documents import Documents
 from msm_operator.controllers.tracking import Asked, Tracker
 from msm_operator.status.conditions import Wanted, find
@@ -28,6 +29,7 @@ def config_of(documents: Documents, installation: Installation) -> TrackingConfi
 
 
 def _config(documents: Documents, installation: Installation) -> TrackingConfig | None:
+    check_tracking(documents.run, installation)
     said = documents.run.spec.tracking
     if (said is None or said.uri is None) and installation.tracking_uri is None:
         return None
@@ -47,16 +49,18 @@ def asked_of(documents: Documents, kept: RunStatus, results: Mapping[str, Any] |
     return Asked(documents, kept.phase.value, live, results, reused, done)
 
 
-def tracking_condition(obj: Mapping[str, Any], documents: Documents, config: TrackingConfig | None, tracker: Tracker) -> Wanted | None:
+def tracking_condition(
+    obj: Mapping[str, Any], documents: Documents, installation: Installation, config: TrackingConfig | None, tracker: Tracker
+) -> Wanted | None:
     """What the status is to say of MLflow; what it said last while there is no news."""
     if config is None:
-        return _wrong(documents)
+        return _wrong(documents, installation)
     return tracker.condition(documents.id) or _before(obj)
 
 
-def _wrong(documents: Documents) -> Wanted | None:
+def _wrong(documents: Documents, installation: Installation) -> Wanted | None:
     try:
-        _config(documents, Installation(image="", tracking_uri=None))
+        _config(documents, installation)
     except UserError as error:
         return Wanted(ConditionType.TRACKING_AVAILABLE, "False", Reason.REFUSED, str(error))
     return None

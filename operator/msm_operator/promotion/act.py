@@ -12,6 +12,7 @@ from typing import Any
 from msm.api.evaldeployment import EvalDeploymentSpec
 from msm.errors import UserError
 from msm.store import StoreConfig
+from msm_operator.backends.pods import Access
 from msm_operator.backends.serving import PARTS, base_url
 from msm_operator.promotion.checks import job, next_number
 from msm_operator.promotion.decide import Decision
@@ -35,7 +36,7 @@ class Site:
     spec: EvalDeploymentSpec
     found: Gathered
     config: StoreConfig
-    store_secret: str | None
+    access: Access
     rooms: Rooms
 
     @property
@@ -50,7 +51,7 @@ class Site:
             return []
         serving = self.spec.serving
         wish = Wish(serving.replicas, serving.gpus, serving.runtime, is_open)
-        return unit_bodies(self.obj, unit, trained.artifact, trained.weights, wish, self.rooms.installation, self.store_secret)
+        return unit_bodies(self.obj, unit, trained.artifact, trained.weights, wish, self.rooms.installation, self.access.secret)
 
 
 async def act(site: Site, decision: Decision, now: datetime) -> Decision:
@@ -101,7 +102,7 @@ async def _start(site: Site, key: CheckKey) -> None:
     address = base_url(site.rooms.caches.services.get(Key(site.namespace, name)), name, site.namespace)
     stage, environment = site.found.stages[key], site.config.to_environ()
     number = next_number(site.found.tried.get(short(stage), ()))
-    made = job(site.obj, key, stage, number, address, environment, site.store_secret, site.rooms.installation)
+    made = job(site.obj, key, stage, number, address, environment, site.access, site.rooms.installation)
     await site.rooms.writer.apply(JOBS, made)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from msm.clock import Clock
@@ -49,6 +50,7 @@ def add(
     stores: Stores,
     clients: Callable[[StoreConfig], Clients],
     clock: Clock,
+    cache_directory: Path,
     *,
     aliases: AliasReader | None = None,
     poll: timedelta = POLL,
@@ -71,6 +73,7 @@ def add(
         aliases=aliases,
         clients=clients,
         clock=clock,
+        cache_directory=cache_directory,
     )
     owned, labelled = owner_keys(EVALDEPLOYMENTS.api_version, EVALDEPLOYMENTS.kind), label_key(DEPLOYMENT)
     related = [(shared.jobs, owned), (shared.services, owned), (addresses, owned), (shared.pods, labelled), (shared.workloads, labelled)]

@@ -21,7 +21,7 @@ from msm_operator.backends.children import Child, Phase
 from msm_operator.backends.installation import Installation
 from msm_operator.backends.jobs import body
 from msm_operator.backends.names import ATTEMPT, KIND, STAGE, STAGE_NAME, job_name, owner
-from msm_operator.backends.pods import Dressing, pod_template, stage_environment
+from msm_operator.backends.pods import Access, Dressing, pod_template, stage_environment
 from msm_operator.controllers.attempts import SECRET_VARIABLES
 from msm_operator.promotion.names import GENERATION, VERSION, labels
 from msm_operator.promotion.observed import SMOKE, CheckKey, CheckState, CheckView, Unit, eval_check
@@ -83,13 +83,14 @@ def job(
     number: int,
     base_url: str,
     store: Mapping[str, str],
-    store_secret: str | None,
+    access: Access,
     installation: Installation,
 ) -> dict[str, Any]:
-    """The Job of an attempt at a measurement; `store` is the store's environment, credentials come from the secret."""
+    """The Job of an attempt at a measurement; `store` is the store's environment, credentials come by `access`."""
     endpoint: dict[str, JsonValue] = {"baseURL": base_url, "model": _model(stage)}
     reached = stage.model_copy(update={"execution": {**stage.execution, "endpoint": endpoint}})
-    environment = stage_environment({name: value for name, value in store.items() if name not in SECRET_VARIABLES}, installation)
+    plain = {name: value for name, value in store.items() if name not in SECRET_VARIABLES}
+    environment = stage_environment(plain, access, installation)
     app = app_def(reached, environment, installation.interpreter, installation.image)
     metadata = obj["metadata"]
     marks = {
@@ -100,7 +101,7 @@ def job(
         VERSION: key.unit.version,
         GENERATION: str(metadata.get("generation", 0)),
     }
-    template = pod_template(app, Dressing(marks, {STAGE_NAME: stage.name}, store_secret), installation)
+    template = pod_template(app, Dressing(marks, {STAGE_NAME: stage.name}, access), installation)
     made = {
         "name": job_name(metadata["name"], metadata["uid"], stage.name, stage.fingerprint, number),
         "namespace": metadata["namespace"],

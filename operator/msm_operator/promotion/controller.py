@@ -16,8 +16,7 @@ from msm.api import MSMRun
 from msm.api.evaldeployment import EvalDeployment
 from msm.errors import MSMError, TryAgain, UserError
 from msm.store import ObjectStore, StoreConfig
-from msm_operator.controllers.documents import config_for
-from msm_operator.controllers.finishing import decoded
+from msm_operator.controllers.credentials import access, check_tracking, store_config
 from msm_operator.promotion import gather, stable
 from msm_operator.promotion.act import Site, act
 from msm_operator.promotion.aliases import Answer
@@ -29,7 +28,7 @@ from msm_operator.promotion.rooms import Rooms
 from msm_operator.promotion.spec import as_run, keep_items, parse, tracking_of
 from msm_operator.promotion.status import Wanted, conditions, events, refusals, refused_rows, score_rows
 from msm_operator.runtime.errors import ApiError, Forbidden
-from msm_operator.runtime.resources import EVALDEPLOYMENTS, SECRETS
+from msm_operator.runtime.resources import EVALDEPLOYMENTS
 from msm_operator.runtime.seams import Key
 
 log = logging.getLogger(__name__)
@@ -90,6 +89,7 @@ class EvalDeploymentReconciler:
             return self._said(obj, [_store("False", Reason.DAMAGED, str(error)), tracking], self.poll)
 
     async def _ask(self, run: MSMRun, found: EvalDeployment) -> Answer:
+        check_tracking(run, self.rooms.installation)
         config = tracking_of(run, self.rooms.installation)
         if config is None:
             return Answer(error=MSMError("neither spec.tracking nor the installation names an MLflow"))
@@ -108,7 +108,7 @@ class EvalDeploymentReconciler:
         memory = self._memory(obj)
         visit = partial(gather.visit_store, obj, found.spec, cached, wanted, evals, memory=memory, rooms=rooms, now=now)
         gathered = await rooms.background.ask(lambda: self._asked(config, visit))
-        site = Site(obj, found.spec, gathered, config, _secret_name(run, config, rooms), rooms)
+        site = Site(obj, found.spec, gathered, config, access(run, config, rooms.installation), rooms)
         decision = await act(site, decide(gathered.seen, now), now)
         return Outcome(self._status(obj, gathered, decision, tracking, now), _delay(decision, self.poll, now))
 
@@ -124,14 +124,7 @@ class EvalDeploymentReconciler:
 
     async def _config(self, obj: Mapping[str, Any], run: MSMRun) -> StoreConfig:
         """Where versions lie; a secret of its own is only ever read in namespaced mode."""
-        installation, storage = self.rooms.installation, run.spec.storage
-        secret = None
-        if storage is not None and storage.secret_ref is not None and installation.namespaced:
-            held = await self.rooms.get(SECRETS, Key(obj["metadata"]["namespace"], storage.secret_ref.name))
-            if held is None:
-                raise UserError("spec.storage.secretRef", f"there is no Secret {storage.secret_ref.name} in this namespace", "make it")
-            secret = decoded(held)
-        return config_for(run, installation.store, installation.namespaced, secret, None)
+        return await store_config(obj, run, self.rooms.get, self.rooms.installation, self.rooms.cache_directory)
 
     async def _evals(
         self, obj: Mapping[str, Any], found: EvalDeployment, config: StoreConfig, store: ObjectStore
@@ -195,14 +188,6 @@ class EvalDeploymentReconciler:
 
 def _key(obj: Mapping[str, Any]) -> Key:
     return Key(obj["metadata"]["namespace"], obj["metadata"]["name"])
-
-
-def _secret_name(run: MSMRun, config: StoreConfig, rooms: Rooms) -> str | None:
-    """The Secret in the namespace that holds the store's credential; None for a store that needs none."""
-    if not config.uri.startswith("s3://"):
-        return None
-    own = run.spec.storage.secret_ref if run.spec.storage is not None else None
-    return own.name if own is not None else rooms.installation.store_secret
 
 
 def _delay(decision: Decision, poll: timedelta, now: datetime) -> timedelta:

@@ -6,6 +6,7 @@ is in here.
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from msm.clock import Clock
@@ -51,4 +52,5 @@ class Rooms:
     aliases: AliasReader
     clients: Callable[[StoreConfig], Clients]
     clock: Clock
+    cache_directory: Path
     shelf: ScoreShelf = field(default_factory=ScoreShelf)

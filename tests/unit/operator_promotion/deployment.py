@@ -79,6 +79,7 @@ class Deployment:
                 aliases=AliasReader(self.clock, self._read, {}, ThreadPoolExecutor(1)),
                 clients=lambda config: Clients(self.directory / "cache", bucket=lambda name: self.bucket),
                 clock=self.clock,
+                cache_directory=self.directory / "cache",
             )
         )
 
