@@ -1,7 +1,7 @@
 """An attempt's object and its pods, read back: queued, pending, running or ended, and why.
 
-Pure. Neighbours: `jobs` rendered it, `failures` explains it, decisions act on it. Invariant: the job's own conditions only say *that* it is
-over, its pods say why; a job whose pods have not been seen to end yet is not over for us until they had time to.
+Pure. Neighbours: `jobs` rendered it and knows its kind, `failures` explains it, decisions act on it. Invariant: the job's own conditions
+only say *that* it is over, its pods say why; a job whose pods have not been seen to end yet is not over for us until they had time to.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,9 +11,11 @@ from enum import StrEnum
 from typing import Any
 
 from msm_operator.backends import failures
+from msm_operator.backends.backend import Backend
 from msm_operator.backends.failures import Pod, Trouble
+from msm_operator.backends.jobs import BY_KIND
 from msm_operator.backends.names import ATTEMPT, STAGE
-from msm_operator.runtime.resources import JOBS, PYTORCHJOBS, Resource
+from msm_operator.runtime.resources import Resource
 from msm_operator.status.conditions import moment
 from msm_operator.status.history import Ended
 from msm_operator.status.reasons import Reason
@@ -61,11 +63,12 @@ def read_child(obj: Mapping[str, Any], pods: Sequence[Pod], now: datetime, pods_
     if STAGE not in labels or not str(labels.get(ATTEMPT, "")).isdecimal():
         return None
     made = moment(metadata.get("creationTimestamp")) or now
-    over = _over(obj) or _all_over(pods, now)
+    backend = BY_KIND[obj["kind"]]
+    over = _over(obj, backend) or _all_over(pods, now)
     end = _end(over, pods, now, pods_known) if over is not None else None
-    phase = Phase.ENDED if end is not None else _phase(obj, pods)
+    phase = Phase.ENDED if end is not None else _phase(obj, backend, pods)
     return Child(
-        resource=PYTORCHJOBS if obj["kind"] == PYTORCHJOBS.kind else JOBS,
+        resource=backend.resource,
         name=metadata["name"],
         uid=metadata["uid"],
         stage=labels[STAGE],
@@ -74,7 +77,7 @@ def read_child(obj: Mapping[str, Any], pods: Sequence[Pod], now: datetime, pods_
         made=made,
         deleting="deletionTimestamp" in metadata,
         ended=end,
-        trouble=_trouble(obj, pods, phase, now - made),
+        trouble=_trouble(obj, backend, pods, phase, now - made),
         has_pods=bool(pods),
         has_ended_pods=any(pod.get("status", {}).get("phase") in ("Succeeded", "Failed") for pod in pods),
         silent=phase is Phase.PENDING and not pods and not _conditions(obj) and now - made > SILENCE,
@@ -90,9 +93,9 @@ def _is(obj: Mapping[str, Any], type_: str) -> Mapping[str, Any] | None:
     return next((c for c in _conditions(obj) if c.get("type") == type_ and c.get("status") == "True"), None)
 
 
-def _over(obj: Mapping[str, Any]) -> datetime | None:
+def _over(obj: Mapping[str, Any], backend: Backend) -> datetime | None:
     """Since when the job is over; None while it is not."""
-    for type_ in ("Complete", "Succeeded", "Failed"):
+    for type_ in backend.ends:
         if (condition := _is(obj, type_)) is not None:
             return moment(condition.get("lastTransitionTime")) or LONG_AGO
     return None
@@ -113,27 +116,26 @@ def _end(over: datetime, pods: Sequence[Pod], now: datetime, pods_known: bool) -
     return None if end.reason is Reason.POD_DELETED and not had_time else end
 
 
-def _phase(obj: Mapping[str, Any], pods: Iterable[Pod]) -> Phase:
-    spec = obj.get("spec", {})
-    if spec.get("suspend") or spec.get("runPolicy", {}).get("suspend"):
+def _phase(obj: Mapping[str, Any], backend: Backend, pods: Iterable[Pod]) -> Phase:
+    if backend.is_held(obj):
         return Phase.QUEUED
     running = any(pod.get("status", {}).get("phase") in ("Running", "Succeeded", "Failed") for pod in pods)
     return Phase.RUNNING if running else Phase.PENDING
 
 
-def _trouble(obj: Mapping[str, Any], pods: Sequence[Pod], phase: Phase, age: timedelta) -> Trouble | None:
+def _trouble(obj: Mapping[str, Any], backend: Backend, pods: Sequence[Pod], phase: Phase, age: timedelta) -> Trouble | None:
     if phase is Phase.QUEUED:
         return Trouble(Reason.QUEUED, "Kueue has not admitted it")
     if phase is Phase.ENDED:
         return None
     if not pods and age > SILENCE:
-        return _without_pods(obj)
+        return _without_pods(obj, backend)
     return failures.trouble(pods)
 
 
-def _without_pods(obj: Mapping[str, Any]) -> Trouble:
-    if not _conditions(obj) and obj["kind"] == PYTORCHJOBS.kind:
-        return Trouble(Reason.SILENT, "the training operator has not taken up the job; is it running, and may it work in this namespace?")
+def _without_pods(obj: Mapping[str, Any], backend: Backend) -> Trouble:
+    if not _conditions(obj) and backend.silence:
+        return Trouble(Reason.SILENT, backend.silence)
     return Trouble(Reason.PODS_MISSING, f"no pods were made; `kubectl describe {obj['kind'].lower()} {obj['metadata']['name']}` says why")
 
 
