@@ -4,9 +4,10 @@ BIN := .venv/bin
 UV := $(BIN)/uv
 LAPTOP := .venv/.laptop-installed
 DEV := .venv/.dev-installed
+IMAGE_OPTIONS = --accelerator $(or $(ACCELERATOR),cuda) $(if $(BASE),--base $(BASE))
 SERVE := .venv-serve/.installed-$(shell cksum < requirements/serve.lock.txt | cut -d' ' -f1)
 
-.PHONY: demo test test-cluster cluster-tools fuzz-cluster test-long test-vllm serve-env lint docs bench-train bench-operator chaos chaos-local clean lock help
+.PHONY: demo images push test test-cluster cluster-tools fuzz-cluster test-long test-vllm serve-env lint docs bench-train bench-operator chaos chaos-local clean lock help
 
 help: ## say what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +35,13 @@ cluster-tools: ## etcd, Kubernetes, kwok, training-operator, KServe, Kueue, helm
 
 fuzz-cluster: $(DEV) cluster-tools ## 10,000 random MSMRuns on the real API server
 	$(BIN)/python -m tests.cluster.fuzz --seed $(or $(SEED),0)
+
+images: ## build the images that changed (ACCELERATOR=cpu for clusters without a GPU, BASE=local where there is no registry, ONLY="operator")
+	@$(PYTHON) images/build.py $(IMAGE_OPTIONS) $(ONLY) || case $$? in 69) ;; *) exit 1;; esac
+
+push: ## publish them: make push REGISTRY=registry.example/team; writes build/images.yaml for helm
+	@test -n "$(REGISTRY)" || { echo "REGISTRY: is not set; type: make push REGISTRY=registry.example/team" >&2; exit 2; }
+	$(PYTHON) images/build.py $(IMAGE_OPTIONS) --push $(REGISTRY) $(ONLY)
 
 serve-env: $(SERVE) ## vLLM for the processor in an environment of its own, .venv-serve (5 GB; needs Debian's libnuma1)
 

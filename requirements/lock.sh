@@ -4,11 +4,22 @@ set -eu
 cd "$(dirname "$0")"
 # What only a GPU needs is left out of torch's CUDA build: 1 GB less, everything on a processor works (installs are --no-deps).
 skip="--no-emit-package triton --no-emit-package nvidia-cusolver --no-emit-package nvidia-nvtx --no-emit-package cuda-bindings --no-emit-package cuda-pathfinder"
-lock() {
-  # shellcheck disable=SC2086
-  uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header $skip "$@"
+compile() {
+  uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header "$@"
 }
 for group in uv laptop dev; do
-  lock "$group.in" -o "$group.lock.txt"
+  # shellcheck disable=SC2086
+  compile $skip "$group.in" -o "$group.lock.txt"
 done
-lock serve.in --overrides serve.overrides.txt -o serve.lock.txt
+# shellcheck disable=SC2086
+compile $skip serve.in --overrides serve.overrides.txt -o serve.lock.txt
+# Images have the laptop's versions; the trainer's has what only a GPU needs, too.
+for group in operator trainer; do
+  compile "$group.in" -c laptop.lock.txt -o "$group.lock.txt"
+done
+# Stand-ins for other people's images have versions of their own.
+for directory in ../tests/e2e/images/*/; do
+  if [ -e "$directory/requirements.in" ]; then
+    (cd "$directory" && compile requirements.in -o requirements.lock.txt)
+  fi
+done
