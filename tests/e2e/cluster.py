@@ -1,15 +1,13 @@
 """A cluster as a user finds it, and this project installed on it: node, images, other projects' controllers, stores, chart.
 
-Neighbours: `controllers`, `images`, `node`; the parts of the test are given the `Cluster` that is made here. Invariant: from the chart on,
-everything is done as a user does it, with helm and kubectl.
+Neighbours: `controllers`, `archives`, `node`; the parts of the test are given the `Cluster` that is made here. Invariant: from the chart
+on, everything is done as a user does it, with helm and kubectl.
 """
 
 import json
 import os
 import secrets
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +17,8 @@ import yaml
 from msm.store import StoreConfig
 from tests.cluster.control_plane.binaries import program
 from tests.cluster.control_plane.client import Api, Object
-from tests.e2e import controllers, images
-from tests.e2e.node import Layout, Node, started
+from tests.e2e import archives, controllers
+from tests.e2e.node import Node
 from tests.e2e.record import Record
 
 OBJECTS = Path(__file__).with_name("objects")
@@ -38,6 +36,11 @@ class Cluster:
     node: Node
     access_key: str
     secret_key: str
+
+    @classmethod
+    def on(cls, node: Node) -> "Cluster":
+        """A cluster on a node, with a credential for its store."""
+        return cls(node, "e2e", secrets.token_hex(12))
 
     @property
     def api(self) -> Api:
@@ -69,26 +72,11 @@ class Cluster:
         return list(found["items"])
 
 
-@contextmanager
-def cluster(layout: Layout, record: Record) -> Iterator[Cluster]:
-    """From nothing to a cluster with this project installed."""
-    with record.part("cluster"):
-        pass
-    with started(layout) as node:
-        record.number("from nothing to a Ready node", f"{sum_of(node.seconds):.0f} s")
-        yield Cluster(node, "e2e", secrets.token_hex(12))
-
-
-def sum_of(seconds: dict[str, float]) -> float:
-    """The box, then everything until Ready."""
-    return seconds["box"] + seconds["ready"]
-
-
 def load_images(made: Cluster, record: Record, *names: str) -> None:
     """Bring images into the node's store."""
     for name in names:
         with record.step(f"image {name}"):
-            made.node.load(images.built()[name].archive)
+            made.node.load(archives.built()[name].archive)
 
 
 def install_stores(made: Cluster) -> None:
@@ -98,7 +86,7 @@ def install_stores(made: Cluster) -> None:
         (data / name).mkdir(parents=True, exist_ok=True)
         os.chown(data / name, 65532, 65532)
     filled = {"ACCESS_KEY": made.access_key, "SECRET_KEY": made.secret_key, "DATA": str(data)}
-    filled |= {"S3_IMAGE": images.built()["seaweedfs"].reference, "MLFLOW_IMAGE": images.built()["mlflow"].reference}
+    filled |= {"S3_IMAGE": archives.built()["seaweedfs"].reference, "MLFLOW_IMAGE": archives.built()["mlflow"].reference}
     made.api.kubectl("apply", "-f", "-", stdin=fill((OBJECTS / "stores.yaml").read_text(), filled))
     for name in ("s3", "mlflow"):
         made.api.kubectl("rollout", "status", f"deployment/{name}", "--namespace=stores", "--timeout=300s")
@@ -111,9 +99,11 @@ def namespace_of(name: str, made: Cluster) -> list[Object]:
     """A namespace that enforces Pod Security `restricted`, with the store's credential."""
     labels = {"pod-security.kubernetes.io/enforce": "restricted", "pod-security.kubernetes.io/warn": "restricted"}
     data = {"AWS_ACCESS_KEY_ID": made.access_key, "AWS_SECRET_ACCESS_KEY": made.secret_key}
+    kserve = {"s3-endpoint": S3.removeprefix("http://"), "s3-usehttps": "0", "s3-region": "us-east-1"}
+    secret = {"name": "msm-store", "namespace": name, "annotations": {f"serving.kserve.io/{key}": value for key, value in kserve.items()}}
     return [
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}},
-        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "msm-store", "namespace": name}, "stringData": data},
+        {"apiVersion": "v1", "kind": "Secret", "metadata": secret, "stringData": data},
     ]
 
 
@@ -135,7 +125,7 @@ def _make_bucket(made: Cluster) -> None:
 
 def values() -> dict[str, Any]:
     """What a user with this cluster writes into values.yaml."""
-    built = {name: images.built()[name].reference for name in images.OURS if name in images.built()}
+    built = {name: archives.built()[name].reference for name in archives.OURS if name in archives.built()}
     named = {name: reference.removeprefix("localhost/").rsplit(":", 1) for name, reference in built.items()}
     return {
         "images": {
@@ -162,7 +152,7 @@ def install_chart(made: Cluster, **more: Any) -> None:
 def install_controllers(made: Cluster, record: Record) -> None:
     """The training operator and KServe."""
     directory = made.node.layout.directory / "controllers"
-    built = images.built()
+    built = archives.built()
     with record.step("training operator installed and ready"):
         controllers.training_operator(made.api, directory, built["training-operator"].reference)
     with record.step("KServe installed and ready"):

@@ -1,6 +1,6 @@
 """The controllers of other projects, as pods: the training operator and KServe, each with its own rights, definitions and webhooks.
 
-Neighbours: `images` says what they are called here, `tests.cluster.control_plane` has the same as local processes. Invariant: upstream's
+Neighbours: `archives` says what they are called here, `tests.cluster.control_plane` has the same as local processes. Invariant: upstream's
 definitions, rights and rules unchanged; of their Deployments only what this node needs, in our words. Certificates are made here, since
 there is no cert-manager; the training operator's rotator takes them for its own.
 """
@@ -68,7 +68,21 @@ def kserve(api: Api, directory: Path, image: str, storage_initializer: str) -> N
     rights = ("role", "role_binding", "leader_election_role", "leader_election_role_binding", "service_account")
     _install(api, one, signer, objects(*(shipped / f"rbac/{name}.yaml" for name in rights)))
     wait_available(api, one)
-    api.put(*_hooks(one, signer, objects(shipped / "webhook/manifests.yaml")))
+    api.put(*_hooks(one, signer, objects(shipped / "webhook/manifests.yaml")), storage_container(storage_initializer))
+
+
+def storage_container(image: str) -> Object:
+    """How KServe reads weights in namespaces that enforce `restricted`: the container that it injects without this is refused there."""
+    locked = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
+    resources = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"cpu": "1", "memory": "1Gi"}}
+    container = {"name": "storage-initializer", "image": image, "resources": resources, "securityContext": locked}
+    spec = {
+        "container": container,
+        "supportedUriFormats": [{"prefix": "s3://"}],
+        "workloadType": "initContainer",
+        "supportsMultiModelDownload": True,
+    }
+    return {"apiVersion": "serving.kserve.io/v1alpha1", "kind": "ClusterStorageContainer", "metadata": {"name": "default"}, "spec": spec}
 
 
 def wait_available(api: Api, one: Controller) -> None:
