@@ -1,4 +1,8 @@
-"""`make e2e`: from nothing to a real node with this project installed, what a user does with it, and docs/results/e2e.md."""
+"""`make e2e`: from nothing to a real node with this project installed, what a user does with it, and docs/results/e2e.md.
+
+Needs what `tests.e2e.node.lacks` and `tests.e2e.archives` look for; what is missing is said loudly, and nothing is claimed of it.
+Exit codes: 0 every finding holds, or the machine cannot run it (which is printed); 1 a finding does not hold.
+"""
 
 import argparse
 import shutil

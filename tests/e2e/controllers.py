@@ -46,7 +46,8 @@ def training_operator(api: Api, directory: Path, image: str) -> None:
     one = Controller(TRAINING_OPERATOR, "training-operator", image, arguments, ("MY_POD_NAMESPACE",), "training-operator-webhook-cert")
     signer = _signer(directory / "training-operator")
     _install(api, one, signer, objects(*sorted((shipped / "rbac").glob("*.yaml"))))
-    hooks = _hooks(one, signer, objects(*sorted((shipped / "webhook").glob("manifests.yaml"))), "pytorchjobs")
+    wait_available(api, one)
+    hooks = _hooks(one, signer, objects(shipped / "webhook/manifests.yaml"), "pytorchjobs")
     for hook in hooks:
         hook["metadata"]["name"] = "validator.training-operator.kubeflow.org"
     api.put(*hooks)
