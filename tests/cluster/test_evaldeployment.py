@@ -148,7 +148,8 @@ async def operate(kubeconfig: Path, namespace: str, site: Site, stop: asyncio.Ev
     clients = Clients(site.scratch / "cache", bucket=lambda name: inputs)
     aliases = AliasReader(clock, site.registry.read, fresh=0.5)
     seconds = timedelta(seconds=1)
-    background, _ = add(manager, shared, get, said, Stores(clock), lambda config: clients, clock, site.scratch, aliases=aliases, poll=seconds)
+    stores = Stores(clock)
+    background, _ = add(manager, shared, get, said, stores, lambda config: clients, clock, site.scratch, aliases=aliases, poll=seconds)
     try:
         await manager.run(stop)
     finally:
