@@ -8,19 +8,24 @@ import argparse
 import shutil
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.e2e import archives, versions
 from tests.e2e.cluster import Cluster, install_chart, install_controllers, install_stores, load_images
+from tests.e2e.demo import demo, promoted
 from tests.e2e.disturbed import disturbed
+from tests.e2e.embedded import Outcome
+from tests.e2e.farewell import farewell
 from tests.e2e.node import Layout, lacks, started
 from tests.e2e.node.__main__ import cache
 from tests.e2e.record import Record
+from tests.e2e.served import put_smollm2, served
 from tests.e2e.tiny import tiny
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "results" / "e2e.md"
-NEEDED = ("operator", "trainer", "training-operator", "kserve-controller", "storage-initializer", "seaweedfs", "mlflow")
-PARTS = ("tiny", "disturbed")
+NEEDED = ("operator", "trainer", "serve", "training-operator", "kserve-controller", "storage-initializer", "seaweedfs", "mlflow")
+PARTS = ("tiny", "disturbed", "served", "demo", "promoted", "farewell")
 
 
 def main() -> int:
@@ -65,17 +70,36 @@ def install(made: Cluster, record: Record) -> None:
 
 
 def do_parts(made: Cluster, record: Record, directory: Path, parts: list[str]) -> None:
-    """Each in the order of `PARTS`; those that stand on one that broke are left out."""
-    undisturbed = None
-    if "tiny" in parts:
-        with record.part("tiny"):
-            undisturbed = tiny(made, record, directory / "tiny")
-    if "disturbed" in parts:
-        if undisturbed is None:
-            record.leave_out("disturbed", "there is no undisturbed run to compare with")
+    """Each in the order of `PARTS`; one that stands on another needs that one's end."""
+    left: dict[str, Outcome] = {}
+
+    def tiny_part() -> None:
+        left["tiny"] = tiny(made, record, directory / "tiny")
+
+    def served_part() -> None:
+        with record.step("SmolLM2 put into the bucket"):
+            put_smollm2(made)
+        served(made, record, directory / "served")
+
+    def demo_part() -> None:
+        left["demo"] = demo(made, record, directory / "demo")
+
+    acts: dict[str, tuple[str, Callable[[], None]]] = {
+        "tiny": ("", tiny_part),
+        "disturbed": ("tiny", lambda: disturbed(made, record, left["tiny"])),
+        "served": ("", served_part),
+        "demo": ("", demo_part),
+        "promoted": ("demo", lambda: promoted(made, record, directory / "demo")),
+        "farewell": ("", lambda: farewell(made, record)),
+    }
+    for name, (before, act) in acts.items():
+        if name not in parts:
+            record.leave_out(name, "was not asked for")
+        elif before and before not in left:
+            record.leave_out(name, f"stands on {before}, which did not end well or was not asked for")
         else:
-            with record.part("disturbed"):
-                disturbed(made, record, undisturbed)
+            with record.part(name):
+                act()
 
 
 if __name__ == "__main__":

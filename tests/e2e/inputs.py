@@ -18,16 +18,21 @@ MODEL = "models/tiny"
 
 def make_model(made: Cluster, directory: Path) -> int:
     """The model, here and in the bucket; how many parameters it has."""
+    path = make_tiny_model(directory / "model", vocab=VOCABULARY, hidden=HIDDEN, layers=LAYERS)
+    upload(made, path, MODEL)
+    return (path / "model.safetensors").stat().st_size // 4
+
+
+def upload(made: Cluster, directory: Path, prefix: str) -> None:
+    """A directory of files into the bucket."""
     from minio import Minio
 
-    path = make_tiny_model(directory / "model", vocab=VOCABULARY, hidden=HIDDEN, layers=LAYERS)
     store = made.store()
     assert store.endpoint is not None
     address = store.endpoint.removeprefix("http://")
     client = Minio(address, access_key=store.access_key, secret_key=store.secret_key, secure=False, region=store.region)
-    for file in sorted(path.iterdir()):
-        client.fput_object(BUCKET, f"{MODEL}/{file.name}", str(file))
-    return (path / "model.safetensors").stat().st_size // 4
+    for file in sorted(directory.iterdir()):
+        client.fput_object(BUCKET, f"{prefix}/{file.name}", str(file))
 
 
 def tiny_run(name: str, **changes: Any) -> dict[str, Any]:

@@ -43,7 +43,7 @@ class Record:
     @contextlib.contextmanager
     def part(self, name: str) -> Iterator[None]:
         """A part of its own: what breaks it is found, and does not end the others."""
-        self._part, began = name, time.monotonic()
+        outer, self._part, began = self._part, name, time.monotonic()
         print(f"\n== {name}", flush=True)
         try:
             yield
@@ -51,6 +51,7 @@ class Record:
             traceback.print_exc()
             self.check("runs to its end", False, f"{type(error).__name__}: {error}"[:400])
         self.steps.append((name, "whole part", time.monotonic() - began))
+        self._part = outer
 
     @contextlib.contextmanager
     def step(self, what: str) -> Iterator[None]:
