@@ -7,7 +7,7 @@ DEV := .venv/.dev-installed
 IMAGE_OPTIONS = --accelerator $(or $(ACCELERATOR),cuda) $(if $(BASE),--base $(BASE))
 SERVE := .venv-serve/.installed-$(shell cksum < requirements/serve.lock.txt | cut -d' ' -f1)
 
-.PHONY: demo images push test test-cluster cluster-tools fuzz-cluster test-long test-vllm serve-env lint docs bench-train bench-operator chaos chaos-local clean lock help
+.PHONY: demo images push test test-images test-cluster cluster-tools fuzz-cluster test-long test-vllm serve-env lint docs bench-train bench-operator chaos chaos-local clean lock help
 
 help: ## say what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ images: ## build the images that changed (ACCELERATOR=cpu for clusters without a
 push: ## publish them: make push REGISTRY=registry.example/team; writes build/images.yaml for helm
 	@test -n "$(REGISTRY)" || { echo "REGISTRY: is not set; type: make push REGISTRY=registry.example/team" >&2; exit 2; }
 	$(PYTHON) images/build.py $(IMAGE_OPTIONS) --push $(REGISTRY) $(ONLY)
+
+test-images: $(DEV) ## run every built image as nobody, on a read-only root, without a shell; needs root, runc and buildah
+	$(BIN)/python -m pytest -m images tests/e2e/images
 
 serve-env: $(SERVE) ## vLLM for the processor in an environment of its own, .venv-serve (5 GB; needs Debian's libnuma1)
 

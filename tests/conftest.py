@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 CLUSTER = Path(__file__).parent / "cluster"
-LANES = {"cluster": "make test-cluster", "long": "make test-long", "vllm": "make test-vllm"}
+LANES = {"cluster": "make test-cluster", "images": "make test-images", "long": "make test-long", "vllm": "make test-vllm"}
 LEFT_OUT = pytest.StashKey[dict[str, int]]()
 
 
