@@ -15,6 +15,10 @@ from msm.resolve.addresses import Hf
 Got = TypeVar("Got")
 
 
+class NotReadable(UserError):
+    """The hub shows this address to nobody without the right token, or has no such address: it does not say which."""
+
+
 @dataclass(frozen=True, slots=True)
 class HuggingFace:
     """`Hub` over the `HfApi`-like client that `connect` makes when it is first needed."""
@@ -72,11 +76,11 @@ def converted(error: Exception, address: Hf, field: str) -> Exception:
     from huggingface_hub import errors
 
     if isinstance(error, errors.GatedRepoError):
-        return UserError(field, f"{address} is gated", "accept its terms on the hub and set HF_TOKEN")
+        return NotReadable(field, f"{address} is gated", "accept its terms on the hub and set HF_TOKEN")
     if isinstance(error, errors.RevisionNotFoundError):
         return UserError(field, f"{address} has no revision {address.revision!r}", "check the revision")
     if isinstance(error, errors.RepositoryNotFoundError):
-        return UserError(field, f"the hub has no repository {address.repo!r}, or HF_TOKEN may not read it", "check name and token")
+        return NotReadable(field, f"the hub has no repository {address.repo!r}, or HF_TOKEN may not read it", "check name and token")
     if isinstance(error, errors.EntryNotFoundError) and not isinstance(error, errors.LocalEntryNotFoundError):
         return UserError(field, f"{address.repo} has no file {address.inner!r}", "check the path")
     if isinstance(error, errors.HFValidationError):

@@ -1,8 +1,9 @@
 """MSMRuns that nobody would write: a valid one with random edits that know the schema. `python -m tests.cluster.fuzz --count 10000`.
 
-Neighbours: `test_crd_fuzz` draws some hundreds in the cluster lane. The property: the API server refuses with a cause that names a field,
-or takes it and then `msm.api` takes it as the very same run, or refuses it with one line that names a field. Last line of the program:
-{"tried", "refused", "accepted", "refused_later", "seconds"}.
+Neighbours: `test_crd_fuzz` draws some hundreds in the cluster lane; `fuzz_operator` gives what the API server takes to the operator. The
+property: the API server refuses with a cause that names a field, or takes it and then `msm.api` takes it as the very same run, or refuses
+it with one line that names a field. Last line of the program: {"tried", "refused", "accepted", "refused_later", "seconds"} and, of the runs
+that the operator was given, {"given", "planned", "refused_by_operator", "waiting", "tracebacks", "most_writes"}.
 """
 
 import argparse
@@ -12,18 +13,16 @@ import itertools
 import json
 import random
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from msm.api import parse_run
 from msm.api.crd import DEFINITIONS
 from msm.errors import UserError
-from tests.cluster.control_plane import Api, started
-from tests.cluster.runs import FULL, Object, install_definitions, run, try_create
+from tests.cluster.control_plane import Api
+from tests.cluster.runs import FULL, Object, run, try_create
 
 Schema = dict[str, Any]
 SPEC: Schema = DEFINITIONS[0].schema()["properties"]["spec"]
@@ -164,6 +163,24 @@ def _set_item(here: Any, position: int, item: Any, keep: bool = False) -> None:
         here[position] = item
 
 
+def reachable(spec: Object) -> Object:
+    """The same run with inputs that lie in a bucket called inputs, as far as they are addresses; so that more than parsing is tried."""
+    found = copy.deepcopy(spec)
+    found.pop("storage", None)
+    with contextlib.suppress(TypeError, AttributeError, KeyError):
+        found["baseModel"]["uri"] = "s3://inputs/model"
+        found["baseModel"].pop("revision", None)
+        found["evals"] = [e for e in found.get("evals", ()) if e.get("via") != "endpoint"]
+        for part in (*(e["items"] for e in found["evals"] if "items" in e), *found.get("corpora", ()), *found.get("demonstrations", ())):
+            if "source" in part:
+                part["source"] = {"uri": "s3://inputs/items.jsonl"}
+        for endpoint in found.get("endpoints", ()):
+            if "serve" in endpoint:
+                endpoint["serve"]["model"] = "s3://inputs/model"
+                endpoint["serve"].pop("revision", None)
+    return found
+
+
 def judge(api: Api, namespace: str, spec: Object) -> tuple[str, str]:
     """What became of a spec: refused, accepted or refused later; and why.
 
@@ -188,14 +205,15 @@ def judge(api: Api, namespace: str, spec: Object) -> tuple[str, str]:
 
 
 def main() -> int:
-    """Try many; print what became of them, and the messages of what only `msm.api` refused."""
+    """Try many; print what became of them, and the messages of what only `msm.api` and the operator refused."""
+    from tests.cluster.fuzz_operator import operated
+
     parser = argparse.ArgumentParser(prog="python -m tests.cluster.fuzz")
     parser.add_argument("--count", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="control-plane-") as directory, started(Path(directory)) as plane:
-        install_definitions(plane.api)
-        began = time.monotonic()
+    with operated() as given:
+        plane, began = given.plane, time.monotonic()
         outcomes: Counter[str] = Counter()
         for number in range(options.count):
             spec = edited(random.Random(options.seed + number))
@@ -204,13 +222,16 @@ def main() -> int:
                 outcomes[outcome] += 1
                 if outcome == "refused_later":
                     print(why)
+                if outcome != "refused":
+                    given.give(reachable(spec))
             except AssertionError:
                 print(f"seed {options.seed + number}: {json.dumps(spec)}", file=sys.stderr)
                 raise
+        found = given.conclude()
         seconds = round(time.monotonic() - began, 1)
     shown = {key: outcomes[key] for key in ("refused", "accepted", "refused_later")}
-    print(json.dumps({"tried": options.count, **shown, "seconds": seconds}))
-    return 0
+    print(json.dumps({"tried": options.count, **shown, "seconds": seconds, **found}))
+    return 1 if found["tracebacks"] else 0
 
 
 if __name__ == "__main__":

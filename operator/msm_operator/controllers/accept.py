@@ -6,7 +6,6 @@ refusal is one UserError that names the field; a run that was accepted keeps its
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 from msm.api import MSMRun, parse_run
@@ -14,11 +13,9 @@ from msm.api.data import Corpus, Demonstration
 from msm.api.inputs import KeyRef, ModelSpec, Source, TextSource
 from msm.api.run import Items
 from msm.errors import UserError
-from msm.local.accept import resolve_checked
-from msm.plan import Resolution, Resolved, plan_run
-from msm.plan.planner import served as served_arms
+from msm.local.resolving import answer, resolve_for_cluster
+from msm.plan import plan_run
 from msm.resolve.clients import Clients
-from msm.resolve.inputs import resolve_model
 from msm.store import ObjectStore, StoreConfig
 from msm.store.blobs import put_blob
 from msm.train.precision import Precision
@@ -119,37 +116,22 @@ def accept(
     """The run's frozen documents, made now or found.
 
     Raises:
-        UserError: an input or the plan is not possible; TryAgain: something outside does not answer.
+        UserError: an input or the plan is not possible (NotReadable: perhaps for the operator alone); TryAgain: something outside does not
+            answer.
     """
     name = asked.run.metadata.name
     id_ = run_id(name, asked.uid)
     frozen = load(store, config, id_)
     if frozen is not None:
         return frozen
-    resolution = _resolve(with_texts(asked.run, asked.texts), clients(config), lambda data: put_blob(store, data), installation)
+    resolution = answer(store, id_) or resolve_for_cluster(
+        with_texts(asked.run, asked.texts), clients(config), lambda data: put_blob(store, data), precision(asked.run, installation)
+    )
     plan = plan_run(asked.run, resolution)
     where = ClusterRecord(
         namespace=asked.namespace, name=name, uid=asked.uid, image=installation.image, serve_image=installation.serve_image
     )
     return freeze(store, config, id_, asked.run, plan, where)
-
-
-def _resolve(run: MSMRun, clients: Clients, keep: Callable[[bytes], str], installation: Installation) -> Resolution:
-    resolution = resolve_checked(run, Path("/"), clients, keep, precision(run, installation))
-    served = {
-        f"endpoints.{e.name}": _weights(e.serve.model, e.serve.revision, f"spec.endpoints.{e.name}.serve.model", clients)
-        for e in run.spec.endpoints
-        if e.serve is not None
-    }
-    arms = {served_arms(e.name): Resolved(identity="cluster", location="cluster") for e in run.spec.evals if e.via == "endpoint"}
-    return resolution.model_copy(update={"inputs": {**resolution.inputs, **served, **arms}})
-
-
-def _weights(uri: str, revision: str | None, field: str, clients: Clients) -> Resolved:
-    """What an endpoint serves; a volume's contents are not looked at, so its address is its identity."""
-    if uri.startswith("pvc://"):
-        return Resolved(identity=uri, location=uri)
-    return resolve_model(uri, revision, field, None, clients)
 
 
 def precision(run: MSMRun, installation: Installation) -> Precision:

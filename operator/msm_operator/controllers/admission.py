@@ -14,11 +14,13 @@ from typing import Any, TypeVar
 from msm.api import MSMRun
 from msm.api.inputs import KeyRef
 from msm.errors import IntegrityError, TryAgain
+from msm.resolve.hub import NotReadable
 from msm.store import StoreConfig
 from msm_operator.controllers import finishing
 from msm_operator.controllers.accept import Asked, accept, config_maps, parse
 from msm_operator.controllers.credentials import store_config
 from msm_operator.controllers.documents import Documents, load, run_id
+from msm_operator.controllers.private import is_answered
 from msm_operator.controllers.rooms import Rooms
 from msm_operator.runtime.cache import key_of
 from msm_operator.runtime.resources import CONFIGMAPS
@@ -35,6 +37,8 @@ class Admission:
 
     rooms: Rooms
     kept: "OrderedDict[str, Documents]" = field(default_factory=OrderedDict)
+    private: set[str] = field(default_factory=set)
+    """Runs with inputs that the operator may not read."""
 
     async def documents(self, obj: Mapping[str, Any], run: MSMRun) -> Documents | None:
         """The run's frozen documents; None while they are being made.
@@ -74,8 +78,18 @@ class Admission:
         await finishing.guard(obj, run, rooms)
         store = await self.ask(config, lambda: rooms.stores.open(config))
         asked = Asked(run, obj["metadata"]["namespace"], obj["metadata"]["uid"], await self._texts(obj, run))
+        uid = asked.uid
+        if uid in self.private and not await is_answered(obj, asked, config, store, rooms):
+            return None
         work = partial(accept, asked, config, store, rooms.clients, rooms.installation)
-        done = rooms.background.pick_up(key_of(obj), "accept", work)
+        try:
+            done = rooms.background.pick_up(key_of(obj), "accept", work)
+        except NotReadable:
+            if rooms.installation.hub_secret is None:
+                raise
+            self.private.add(uid)
+            await is_answered(obj, asked, config, store, rooms)
+            return None
         return None if done is None else done[0]
 
     async def ask(self, config: StoreConfig, question: Callable[[], T]) -> T:
@@ -108,3 +122,4 @@ class Admission:
     def forget(self, uid: str) -> None:
         """A run that needs no more passes."""
         self.kept.pop(uid, None)
+        self.private.discard(uid)

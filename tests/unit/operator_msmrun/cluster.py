@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from msm.plan import Plan, Stage
-from msm.resolve.clients import Clients
+from msm.resolve.clients import Clients, Hub
 from msm.store import ObjectStore, StoreConfig, open_store
 from msm_operator.backends.installation import Installation
 from msm_operator.backends.names import ATTEMPT, STAGE
@@ -226,6 +226,7 @@ class Workshop:
         self.bucket = Bucket({"items.jsonl": lines(items()), "model/model.safetensors": b"weights"})
         self.woken: list[Key] = []
         self.training, self.serving = True, True
+        self.hub: Hub | None = None
         self.opener = open_store
         self.reconciler = self.make()
         self.commit_clock = CommitClock(self.clock)
@@ -245,7 +246,7 @@ class Workshop:
                 stores=Stores(self.clock, lambda config: self.opener(config)),
                 background=background,
                 tracker=Tracker(self.clock, self.woken.append, {}),
-                clients=lambda config: Clients(self.directory / "cache", bucket=lambda name: self.bucket),
+                clients=lambda config: Clients(self.directory / "cache", hub=self.hub, bucket=lambda name: self.bucket),
                 clock=self.clock,
                 cache_directory=self.directory / "cache",
                 rng=random.Random(0),
