@@ -4,6 +4,8 @@ import json
 import sys
 from pathlib import Path
 
+import chart_pages
+
 from msm.api.crd import DEFINITIONS, Definition
 from msm.api.schema import json_schema, reference_markdown
 from msm.cli.reference import cli_markdown
@@ -20,6 +22,9 @@ def pages() -> dict[Path, str]:
         **{path: text for one in DEFINITIONS for path, text in _resource(one).items()},
         REFERENCE / "report.schema.json": json.dumps(report.json_schema(), indent=1, ensure_ascii=False) + "\n",
         REFERENCE / "cli.md": cli_markdown(),
+        REFERENCE / "chart.md": chart_pages.values_markdown(),
+        CHART / "values.yaml": chart_pages.values_yaml(),
+        CHART / "values.schema.json": chart_pages.values_schema(),
     }
 
 

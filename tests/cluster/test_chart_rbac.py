@@ -16,17 +16,31 @@ from tests.cluster.control_plane.binaries import program
 
 Object = dict[str, Any]
 HOME = "msm-system"
+STORE = ("--set", "store.uri=s3://bucket/prefix", "--set", "preflight.enabled=false")
 
 
 def rendered(helm: str, *arguments: str) -> dict[tuple[str, str, str], Object]:
     """What helm makes of the chart, by kind, namespace and name."""
     try:
-        command = [str(program(helm)), "template", "msm", str(rbac.CHART), "--namespace", HOME, "--kube-version", "v1.36.4", *arguments]
+        command = [
+            str(program(helm)),
+            "template",
+            "msm",
+            str(rbac.CHART),
+            "--namespace",
+            HOME,
+            "--kube-version",
+            "v1.36.4",
+            *STORE,
+            *arguments,
+        ]
     except NotBuilt as missing:
         pytest.skip(f"cluster lane: {missing}")
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return by_identity([one for one in yaml.safe_load_all(done.stdout) if one])
+    return by_identity(
+        [one for one in yaml.safe_load_all(done.stdout) if one and "helm.sh/hook" not in one["metadata"].get("annotations", {})]
+    )
 
 
 def by_identity(objects: list[Object]) -> dict[tuple[str, str, str], Object]:
@@ -69,7 +83,7 @@ def test_helm_installs_upgrades_and_keeps_the_definitions(definitions: ControlPl
     def do(*arguments: str) -> None:
         subprocess.run([*helm, *arguments], env={**os.environ, **home}, check=True)
 
-    chosen = ["--set", "watchNamespaces={msm-chart}", "--set", "rbac.aggregate=false", "--take-ownership", "--force-conflicts"]
+    chosen = ["--set", "watchNamespaces={msm-chart}", "--set", "rbac.aggregate=false", *STORE, "--take-ownership", "--force-conflicts"]
     do("install", "msm", str(rbac.CHART), "--create-namespace", *chosen)
     api.kubectl("patch", "crd", "msmruns.modelspec.dev", "--type=json", "-p", json.dumps(WITHOUT_COLUMNS))
     do("upgrade", "msm", str(rbac.CHART), *chosen)
