@@ -61,7 +61,7 @@ def asks_of(stage: Stage, plan: Plan, store: ObjectStore, texts: Texts) -> Asks:
     found = _Asks(stage, plan, store, texts)
     answered = found.answered()
     steps = tuple(found.priced(step, answered.get(step.step, 0)) for step in found.steps())
-    return Asks(steps, tuple(found.warnings()))
+    return Asks(steps, (*found.warnings(), *found.stopped_by_price(steps)))
 
 
 def answers_of(stage: Stage, plan: Plan, store: ObjectStore, texts: Texts) -> dict[str, dict[str, Usage]]:
@@ -131,15 +131,25 @@ class _Asks:
         return OpenAI.model_validate(mapping(mapping(endpoints, role if role in endpoints else "author"), "openai"))
 
     def priced(self, step: StepCount, answered: int) -> AskForecast:
-        role = "judge" if step.step in ("scores", "verdicts") else "author"
         return AskForecast(
             step=step.step,
             calls=_pair(step.calls),
             answered=min(answered, step.calls.high),
             promptTokens=_pair(step.prompt),
             completionTokens=_pair(step.completion),
-            price=_price(step, self.endpoint(role).price),
+            price=_price(step, self.endpoint(_role(step.step)).price),
         )
+
+    def stopped_by_price(self, steps: Sequence[AskForecast]) -> Iterator[str]:
+        """Caps that end the stage before its work is done, even if all prompts came from the server's cache."""
+        servers = [self.endpoint(_role(step.step)) for step in steps]
+        for place, server in enumerate(servers):
+            if server.max_price is None or server.price is None or server in servers[:place]:
+                continue
+            least = sum(_least(step, server.price) for step, asked in zip(steps, servers, strict=True) if asked == server)
+            if least > server.max_price:
+                said = f"{self.stage.name} will cost {least:.2f} or more at {server.model}, and its maxPrice is {server.max_price:.2f}"
+                yield f"{said}: it would stop half-way, keeping every answer; raise maxPrice or ask for less"
 
     def warnings(self) -> Iterator[str]:
         """Models that nothing pins, and steps that do not fit their context."""
@@ -200,6 +210,17 @@ def _price(step: StepCount, price: Price | None) -> tuple[float, float] | None:
     low = step.prompt.low * price.input + step.completion.low * price.output
     high = step.prompt.high * price.input + step.completion.high * price.output
     return low / 10**6, high / 10**6
+
+
+def _least(step: AskForecast, price: Price) -> float:
+    """Price of what is not answered yet if there is as little of it as there may be, every prompt token cached."""
+    cached = price.input if price.cached_input is None else min(price.input, price.cached_input)
+    least = step.prompt_tokens[0] * cached + step.completion_tokens[0] * price.output
+    return least * (1 - min(1, step.answered / max(1, step.calls[0]))) / 10**6
+
+
+def _role(step: str) -> str:
+    return "judge" if step in ("scores", "verdicts") else "author"
 
 
 def _by_words(documents: Sequence[str]) -> list[int]:

@@ -79,6 +79,23 @@ def test_prices_and_what_does_not_fit_are_said_before_anything_is_asked(tmp_path
     assert any("(unpinned): set the endpoint's identity" in warning for warning in found.warnings)
 
 
+def test_a_cap_below_the_least_price_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop = Workshop(tmp_path, monkeypatch)
+    data = run_data({"documents": 100})
+    price = {"input": 5.0, "cachedInput": 0.0, "output": 10.0}
+    server = data["spec"]["endpoints"][0]["openai"]
+
+    def said(cap: float) -> list[str]:
+        server.update({"price": price, "maxPrice": cap})
+        return [warning for warning in foreseen(shop, data).warnings if "maxPrice" in warning]
+
+    assert [warning.split(" will cost ")[0] for warning in said(0)] == ["outline bread", "write bread", "demonstrate talk"]
+    (dear,) = said(0.5)
+    assert dear.startswith("write bread will cost 2.")
+    assert "its maxPrice is 0.50: it would stop half-way, keeping every answer; raise maxPrice or ask for less" in dear
+    assert said(1000) == []
+
+
 def test_too_few_or_far_too_many_ideas_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shop = Workshop(tmp_path, monkeypatch)
     few = foreseen(shop, run_data({"documents": 1000}))
