@@ -238,7 +238,7 @@ def from_this_machine(directory: Path) -> list[str]:
     mounts = []
     if Path("/etc/ssl/certs").is_dir():
         (directory / "pip.conf").write_text("[global]\ncert = /etc/ssl/certs/ca-certificates.crt\n")
-        (directory / "uv.toml").write_text("native-tls = true\n")
+        (directory / "uv.toml").write_text("system-certs = true\n")
         mounts += ["/etc/ssl/certs:/etc/ssl/certs:ro", f"{directory}/pip.conf:/etc/pip.conf:ro", f"{directory}/uv.toml:/etc/uv/uv.toml:ro"]
     wheels = Path(os.environ.get("UV_CACHE_DIR") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "uv")
     wheels.mkdir(parents=True, exist_ok=True)
