@@ -37,6 +37,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 PLACES = (ROOT / "images", ROOT / "tests" / "e2e" / "images")
+VALUES = ROOT / "build" / "images.yaml"
 UNABLE = 69
 LOCAL = "local"
 REGISTRY = "localhost"
@@ -327,14 +328,14 @@ def push(wanted: Sequence[Image], registry: str) -> None:
     """Publish the platform's images and write what the chart is told: registry, tags, digests."""
     digests = {}
     for image in (image for image in wanted if image.is_ours):
+        if not has_image(image.reference):
+            buildah("pull", "--quiet", f"docker-archive:{image.archive}")
         with tempfile.NamedTemporaryFile("r") as digest:
-            target = f"docker://{registry}/{image.repository}:{image.tag}"
-            buildah("push", "--digestfile", digest.name, f"docker-archive:{image.archive}", target)
+            buildah("push", "--digestfile", digest.name, image.reference, f"docker://{registry}/{image.repository}:{image.tag}")
             digests[image.name] = (image, Path(digest.name).read_text().strip())
-    out = ROOT / "build" / "images.yaml"
-    out.parent.mkdir(exist_ok=True)
-    out.write_text(values(registry, digests))
-    print(f"images: published; give the chart: helm install … -f {out.relative_to(ROOT)}", flush=True)
+    VALUES.parent.mkdir(exist_ok=True)
+    VALUES.write_text(values(registry, digests))
+    print(f"images: published; tell the chart: helm install … -f {VALUES}", flush=True)
 
 
 def values(registry: str, digests: dict[str, tuple[Image, str]]) -> str:

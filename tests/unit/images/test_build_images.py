@@ -159,6 +159,20 @@ def test_a_build_sees_only_what_is_listed(build, tmp_path):
     assert there == {"images/torch_cpu.py", "requirements/serve.lock.txt", "requirements/uv.lock.txt"}
 
 
+def test_what_is_published_is_built_first_and_named_by_digest(build, tmp_path, with_fake, monkeypatch):
+    path, log = with_fake
+    monkeypatch.setenv("PATH", str(path))
+    monkeypatch.setenv("MSM_IMAGES_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "wheels"))
+    monkeypatch.setattr(build, "VALUES", tmp_path / "build" / "images.yaml")
+    assert build.main(["operator", "--push", "registry.example/team"]) == 0
+    told = log.read_text().splitlines()
+    tag = build.images(build.Choice(None, "cuda"))["operator"].tag
+    assert [line.split()[0] for line in told if line.startswith(("bud", "push"))] == ["bud", "push", "push"]
+    assert told[-1].endswith(f"localhost/msm-operator:{tag} docker://registry.example/team/msm-operator:{tag}")
+    assert "digest: sha256:" + "0" * 64 in build.VALUES.read_text()
+
+
 def test_values_for_the_chart_name_every_image_by_digest(build):
     found = build.images(build.Choice(None, "cpu"))
     said = build.values("registry.example/team", {name: (found[name], "sha256:" + "a" * 64) for name in ("operator", "serve")})
