@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msm.cli.screen import Screen
-from msm.cli.words import clean, duration, number, share, some
+from msm.cli.words import clean, duration, gibibytes, number, share, some
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -32,11 +32,14 @@ def validate(file: Path, screen: Screen) -> None:
 
 def preview(file: Path, screen: Screen, environ: Mapping[str, str], directory: Path) -> None:
     """Plan a run, count it and time it."""
-    from msm.local.accept import preview_plan
+    from msm.local.previewing import look_at
     from msm.preview.forecast import forecast
+    from msm.preview.shape import shape_of
 
-    planned = preview_plan(file, environ, directory)
-    found = forecast(planned.run, planned.uid, planned.plan, planned.store, file.parent)
+    looked = look_at(file, environ, directory)
+    planned = looked.planned
+    model = shape_of(planned.plan.resolution.inputs["baseModel"], looked.clients)
+    found = forecast(planned.run, planned.uid, planned.plan, planned.store, file.parent, model)
     if screen.as_json:
         screen.document(found.model_dump(mode="json", by_alias=True))
         return
@@ -80,6 +83,24 @@ def _sums(found: "Forecast") -> Iterator[str]:
     sums = found.totals
     yield f"{sums.stages} stages: {sums.committed} re-used, {sums.to_run} to run"
     unknown = [s for s in found.stages if s.state == "to run" and s.seconds is None]
+    if machines := _machines(found.stages):
+        yield from machines
     more = f" and {some(unknown, 'stage', 'stages')} of unknown length" if unknown else ""
     yield f"to train: {number(sums.tokens)} tokens, {number(sums.updates)} updates; about {duration(sums.seconds)}{more}"
+    if sums.gpu_hours:
+        yield f"about {number(round(sums.gpu_hours))} GPU-hours, those of the models that it asks among them"
     yield f"{sums.calls} calls to paid endpoints, price {sums.price:.2f}; nothing was run or spent"
+
+
+def _machines(stages: Sequence["StageForecast"]) -> list[str]:
+    """What each kind of training needs of GPUs and hosts, at most."""
+    kinds = dict.fromkeys(s.kind for s in stages if s.gpus)
+    widest = [max((s for s in stages if s.kind == kind and s.gpus), key=lambda s: s.gpu_memory or 0) for kind in kinds]
+    return [f"{stage.kind}: {_needs(stage)}" for stage in widest]
+
+
+def _needs(stage: "StageForecast") -> str:
+    on = some(range(stage.gpus or 0), "GPU", "GPUs")
+    if stage.gpu_memory is None or stage.host_memory is None:
+        return f"{on}; their memory is not known before the base model is fetched"
+    return f"{on} with {gibibytes(stage.gpu_memory)} each in use, and {gibibytes(stage.host_memory)} of the machine's memory"

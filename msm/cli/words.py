@@ -32,6 +32,11 @@ def number(value: int | None) -> str:
     return NOTHING if value is None else f"{value:,}"
 
 
+def gibibytes(size: int) -> str:
+    """Bytes in GiB."""
+    return f"{size / 2**30:.0f} GiB"
+
+
 def decimal(value: float | None, places: int = 2) -> str:
     """A measurement."""
     return NOTHING if value is None or not isfinite(value) else f"{value:.{places}f}"

@@ -54,13 +54,13 @@ def answer(store: ObjectStore, id_: str) -> Resolution | None:
         return None
 
 
-def resolve_for_cluster(run: MSMRun, clients: Clients, keep: Keep, precision: Precision) -> Resolution:
-    """All inputs, those included that only a cluster has: what its endpoints serve.
+def resolve_for_cluster(run: MSMRun, clients: Clients, keep: Keep, precision: Precision, base: Path = Path("/")) -> Resolution:
+    """All inputs, those included that only a cluster has: what its endpoints serve; `base` is where local paths begin, in a preview.
 
     Raises:
         UserError: an input is not there or not usable; TryAgain: something outside does not answer.
     """
-    resolution = resolve_checked(run, Path("/"), clients, keep, precision)
+    resolution = resolve_checked(run, base, clients, keep, precision)
     weights = {
         f"endpoints.{e.name}": _weights(e.serve.model, e.serve.revision, f"spec.endpoints.{e.name}.serve.model", clients)
         for e in run.spec.endpoints

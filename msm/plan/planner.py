@@ -21,6 +21,8 @@ from msm.plan.synthesis import needs_endpoint
 
 Json = dict[str, JsonValue]
 MAX_STAGES = 500
+RESOURCES = ("nodes", "gpus_per_node", "processes_per_node", "micro_batch_rows", "gradient_checkpointing")
+"""What a training runs on; in no fingerprint."""
 ARMS = "arms"
 """Role of the endpoint that serves the arms of an eval."""
 
@@ -240,7 +242,7 @@ class _Builder:
         method: Json = {"full": True} if lora is None else {"lora": lora.model_dump(mode="json", by_alias=True, exclude_none=True)}
         params: Json = {**_dump(recipe, *fields), "method": method, "seed": seed, "precision": self.resolution.precision}
         execution: Json = {
-            "resources": _dump(recipe.resources, "nodes", "gpus_per_node", "processes_per_node", "micro_batch_rows"),
+            "resources": _dump(recipe.resources, *RESOURCES),
             "checkpointEvery": recipe.checkpoint_every,
             "deepspeed": _dump(self.spec.training.deepspeed, "zero_stage", "offload_optimizer"),
         }

@@ -14,10 +14,11 @@ from msm.data.packing import split_lengths
 from msm.evals.items import parse_items
 from msm.plan import Plan, Stage, kinds
 from msm.plan.decide import needed
-from msm.preview import speed
+from msm.preview import gpus, speed
 from msm.preview.asks import ENDPOINT_TOKENS_A_SECOND, asking_seconds, asks_of
 from msm.preview.lengths import CHAT_TOKENS, DOCUMENT_TOKENS, REPLAY_TOKENS, TOKENS_A_WORD, Lengths, Measure
 from msm.preview.report import Forecast, StageForecast, Standing, Totals
+from msm.preview.shape import Shape
 from msm.preview.texts import Texts, texts_of
 from msm.stages.params import integer, mapping, optional_integer, text
 from msm.store.artifacts import read_manifest
@@ -29,22 +30,22 @@ PACKED_ROWS = 200_000
 """Above so many pieces the packing is taken to be full instead of being computed."""
 
 
-def forecast(run: MSMRun, uid: str, plan: Plan, store: ObjectStore, base: Path) -> Forecast:
-    """Count and time a plan; `base` is the directory of the run's file.
+def forecast(run: MSMRun, uid: str, plan: Plan, store: ObjectStore, base: Path, model: Shape | None = None) -> Forecast:
+    """Count and time a plan; `base` is the directory of the run's file, `model` the sizes of a base that is not fetched yet.
 
     Raises:
         UserError: a text or row file that a stage would refuse.
     """
     with TemporaryDirectory(prefix="msm-preview-") as work:
         texts = texts_of(run, base, store)
-        forecaster = _Forecaster(plan, store, texts, Measure(plan, store, texts, Path(work)))
+        forecaster = _Forecaster(plan, store, texts, Measure(plan, store, texts, Path(work)), model)
         stages = tuple(forecaster.stage(stage) for stage in plan.stages)
     return Forecast(
         run=plan.run,
         uid=uid,
         precision=plan.resolution.precision,
         stages=stages,
-        totals=_totals(stages),
+        totals=_totals(stages, plan),
         warnings=tuple(dict.fromkeys([*forecaster.warnings, *forecaster.measure.warnings])),
         assumptions=tuple(_assumptions(plan, stages)),
     )
@@ -58,6 +59,7 @@ class _Forecaster:
     store: ObjectStore
     texts: Texts
     measure: Measure
+    shape: Shape | None
     warnings: list[str] = field(default_factory=list)
     size: float = 1.0
     committed: frozenset[str] = frozenset()
@@ -70,6 +72,9 @@ class _Forecaster:
         for fetched in (m for m in manifests.values() if m.kind == kinds.FETCH):
             weights = sum(entry.size for path, entry in fetched.files.items() if path.endswith(".safetensors"))
             self.size = weights / 4 / speed.REFERENCE_PARAMETERS or 1.0
+        self.shape = self.measure.shape() or self.shape
+        if self.size == 1.0 and self.shape is not None:
+            self.size = self.shape.parameters / speed.REFERENCE_PARAMETERS
 
     def stage(self, stage: Stage) -> StageForecast:
         found = self._forecast(stage)
@@ -120,13 +125,22 @@ class _Forecaster:
                 "fill": round(counting.fill, 4),
                 "seconds": self._training_seconds(stage, counting.tokens),
                 "basis": _weakest(data),
+                **self._machines(stage),
             }
         )
 
+    def _machines(self, stage: Stage) -> dict[str, int]:
+        """GPUs of a training, and the memory of each and of its machine."""
+        on = gpus.machines(stage)
+        if self.shape is None or not on.gpus:
+            return {"gpus": on.gpus} if on.gpus else {}
+        each = gpus.training_memory(stage, self.shape)
+        return {"gpus": on.gpus, "gpu_memory": each.gpu, "host_memory": each.host * on.ranks}
+
     def _training_seconds(self, stage: Stage, tokens: int) -> float | None:
-        """None where the speed is not known: on GPUs."""
-        if mapping(stage.execution, "resources").get("gpusPerNode"):
-            return None
+        """None on GPUs where the model's sizes are not known."""
+        if gpus.machines(stage).gpus:
+            return gpus.gpu_seconds(stage, tokens, self.shape) if self.shape is not None else None
         return speed.training_seconds(tokens, _method(stage), text(stage.params, "precision"), self.size)
 
     def _warn(self, stage: Stage, data: list[Lengths], counting: Counting) -> None:
@@ -147,7 +161,8 @@ class _Forecaster:
         items = min(all_items, optional_integer(stage.params, "limit") or all_items)
         generate = optional_integer(stage.params, "generate")
         answered = items if generate is None else min(items, generate)
-        seconds = speed.evaluation_seconds(items, answered, len(stage.inputs["arms"]), self.size)
+        served = "endpoints" in stage.execution
+        seconds = None if served else speed.evaluation_seconds(items, answered, len(stage.inputs["arms"]), self.size)
         return blank.model_copy(update={"rows": items, "seconds": seconds, "basis": "counted"})
 
 
@@ -186,7 +201,7 @@ def _method(stage: Stage) -> str:
     return "lora" if "lora" in mapping(stage.params, "method") else "full"
 
 
-def _totals(stages: tuple[StageForecast, ...]) -> Totals:
+def _totals(stages: tuple[StageForecast, ...], plan: Plan) -> Totals:
     left = [s for s in stages if s.state == "to run"]
     trained = [s for s in left if s.kind in kinds.TRAINING]
     return Totals(
@@ -196,9 +211,18 @@ def _totals(stages: tuple[StageForecast, ...]) -> Totals:
         tokens=sum(s.tokens or 0 for s in trained),
         updates=sum(s.updates or 0 for s in trained),
         seconds=sum(s.seconds or 0.0 for s in left),
+        gpuHours=round(sum(_gpu_hours(s, plan) for s in left), 1),
         calls=sum(a.calls[1] - a.answered for s in left for a in s.asks),
         price=round(sum(a.price[1] * (a.calls[1] - a.answered) / a.calls[1] for s in left for a in s.asks if a.price and a.calls[1]), 4),
     )
+
+
+def _gpu_hours(stage: StageForecast, plan: Plan) -> float:
+    """Of a training by its GPUs, of an asking by those of the models that it asks."""
+    busy = stage.gpus or 0
+    if stage.asks:
+        busy = gpus.served_gpus(next(s for s in plan.stages if s.fingerprint == stage.fingerprint))
+    return busy * (stage.seconds or 0.0) / 3600
 
 
 def _assumptions(plan: Plan, stages: tuple[StageForecast, ...]) -> Iterator[str]:
@@ -206,7 +230,10 @@ def _assumptions(plan: Plan, stages: tuple[StageForecast, ...]) -> Iterator[str]
     left = {s.fingerprint for s in stages if s.state == "to run"}
     shown = {s.fingerprint: s.basis for s in stages}
     trainings = [s for s in plan.stages if s.kind in kinds.TRAINING and s.fingerprint in left]
-    yield from dict.fromkeys(speed.speed_sentence(_method(s), text(s.params, "precision")) for s in trainings)
+    on_processors = [s for s in trainings if not gpus.machines(s).gpus]
+    yield from dict.fromkeys(speed.speed_sentence(_method(s), text(s.params, "precision")) for s in on_processors)
+    if len(on_processors) < len(trainings):
+        yield speed.gpu_sentence()
     data = [s for s in plan.stages if s.kind in (kinds.CURATE, kinds.DEMONSTRATE)]
     if any(s.params.get("author") == "replay" and shown[s.fingerprint] == "estimated" for s in data):
         yield f"replayed chats are taken to have {REPLAY_TOKENS} tokens each"

@@ -17,6 +17,7 @@ from msm.data.examples import StageKind, row_lengths
 from msm.data.rows import read_chats, read_documents
 from msm.data.tokens import count_tokens
 from msm.plan import Plan, Stage, kinds
+from msm.preview.shape import Shape, shape
 from msm.preview.texts import Texts
 from msm.stages.curate import settings_of
 from msm.stages.params import integer, names, optional_integer, text, texts
@@ -96,6 +97,16 @@ class Measure:
                 only = [name for name in TOKENIZER_FILES if name in manifest.files]
                 self._model = materialise(self.store, manifest, self.work / "model", only)
         return self._model
+
+    def shape(self) -> Shape | None:
+        """The base model's sizes, once it is fetched."""
+        fetch = next(s for s in self.plan.stages if s.kind == kinds.FETCH)
+        manifest = self.manifest(fetch)
+        if manifest is None or "config.json" not in manifest.files:
+            return None
+        directory = materialise(self.store, manifest, self.work / "config", ["config.json"])
+        found = json.loads((directory / "config.json").read_bytes())
+        return shape(found) if isinstance(found, dict) else None
 
     def _measure(self, stage: Stage) -> Lengths:
         manifest = self.manifest(stage)

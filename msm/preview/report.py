@@ -48,6 +48,12 @@ class StageForecast(Part):
     """Share of the packed rows' places that hold a token."""
     seconds: float | None = None
     """Estimate; null for what is not run, or not known."""
+    gpus: int | None = None
+    """GPUs that it trains on, in all."""
+    gpu_memory: int | None = None
+    """Bytes that each of them needs; null where the model's sizes are not known."""
+    host_memory: int | None = None
+    """Bytes of the machine's memory that all its ranks need to load the model."""
     basis: Literal["", "counted", "curated", "composed", "estimated"] = ""
     """What the counts rest on."""
     asks: tuple[AskForecast, ...] = ()
@@ -74,7 +80,7 @@ class Totals(Part):
     price: float = 0.0
     """Their price, at most, where endpoints state prices."""
     gpu_hours: float = 0.0
-    """GPU-hours."""
+    """GPUs times hours, of trainings and of the language models that the cluster serves for them."""
 
 
 class Forecast(Part):

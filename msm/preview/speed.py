@@ -34,6 +34,20 @@ FETCH_SECONDS: Final = 60.0
 """Finding a model in the cache or downloading 100 MB, converting, writing it."""
 
 
+GPU_OPERATIONS_A_SECOND: Final = 1.0e14
+"""Floating-point operations that one data-centre GPU does in such a training: an assumption, see docs/guide/sizing.md."""
+
+
+def gpu_training_seconds(tokens: int, operations: int, gpus: int) -> float:
+    """Time to train on `tokens` of so many operations each, shared by GPUs."""
+    return TORCH_START_SECONDS + tokens * operations / (gpus * GPU_OPERATIONS_A_SECOND)
+
+
+def gpu_sentence() -> str:
+    """The assumption behind a training's time on GPUs."""
+    return f"GPU times assume {GPU_OPERATIONS_A_SECOND / 1e12:.0f} TFLOP/s a GPU; ours were not measured, half and twice are likely"
+
+
 def training_seconds(tokens: int, method: str, precision: str, size: float) -> float:
     """Time to train on `tokens`; `size` is the model's, in units of the reference model."""
     return TORCH_START_SECONDS + tokens * size / TRAINED_TOKENS_A_SECOND[method, precision]

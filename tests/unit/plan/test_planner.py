@@ -52,6 +52,7 @@ WITHOUT_EFFECT: dict[str, tuple[tuple[str | int, ...], Any]] = {
     "a mirror of the model": (("spec", "baseModel", "uri"), "s3://mirror/model"),
     "how the spec's text is referred to": (("spec", "modelSpecs", 0, "source"), {"path": "america.md"}),
     "ranks and micro-batch": (("spec", "training", "midtrain", "resources"), {"processesPerNode": 2, "microBatchRows": 4}),
+    "activations that are computed again": (("spec", "training", "midtrain", "resources"), {"gradientCheckpointing": True}),
     "the ZeRO stage": (("spec", "training", "deepspeed"), {"zeroStage": 1, "offloadOptimizer": True}),
     "the checkpoint interval": (("spec", "training", "finetune", "checkpointEvery"), "10s"),
     "parallelism and retries": (("spec", "execution"), {"parallelism": 4, "retries": {"limit": 9}, "deadline": "1h"}),

@@ -39,7 +39,8 @@ def test_preview_as_json_is_the_forecast_and_keeps_no_run(written: Path) -> None
     found = CliRunner().invoke(app, ["preview", "run.yaml", "--json"])
     document = json.loads(found.stdout)
     assert document["totals"]["toRun"] == document["totals"]["stages"] == len(document["stages"])
-    assert {"name", "kind", "fingerprint", "state", "rows", "tokens", "updates", "fill", "seconds", "basis", "asks"} == set(
+    of_machines = {"gpus", "gpuMemory", "hostMemory"}
+    assert {"name", "kind", "fingerprint", "state", "rows", "tokens", "updates", "fill", "seconds", "basis", "asks"} | of_machines == set(
         document["stages"][0]
     )
     assert not (written / ".msm" / "store" / "runs").exists()

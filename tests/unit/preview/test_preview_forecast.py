@@ -8,12 +8,15 @@ from hypothesis import strategies as st
 from msm.api import parse_run
 from msm.errors import UserError
 from msm.plan import plan_run
-from msm.preview import speed
+from msm.preview import gpus, speed
 from msm.preview.forecast import counted, forecast
 from msm.preview.lengths import REPLAY_TOKENS, cut
+from msm.preview.memory import Training, memory
 from msm.preview.report import Forecast, StageForecast
+from msm.preview.shape import shape
 from msm.resolve.digests import text_identity
 from msm.train.counting import count
+from tests.models import CONFIGS
 from tests.runs import resolution
 from tests.unit.preview.kept import SPEC, a_store, commit, plan_of, planned, rows, run_data, the, tokenizer_files
 
@@ -138,8 +141,45 @@ def test_times_follow_tokens_and_the_size_of_the_model() -> None:
     assert speed.training_seconds(16_000, "full", "float32", 1.0) > short
 
 
-def test_on_gpus_no_time_is_invented(tmp_path: Path) -> None:
-    assert stage(looked_at(tmp_path, resources={"gpusPerNode": 1}), "midtrain america").seconds is None
+ON_GPUS = {"gpusPerNode": 4}
+EIGHT = shape(CONFIGS["Qwen3-8B-Base"])
+
+
+def test_on_gpus_no_time_is_invented_for_a_model_of_unknown_size(tmp_path: Path) -> None:
+    found = stage(looked_at(tmp_path, resources=ON_GPUS), "midtrain america")
+    assert (found.seconds, found.gpus, found.gpu_memory) == (None, 4, None)
+
+
+def test_memory_and_time_on_gpus_follow_from_the_models_sizes_and_the_assumption_is_stated(tmp_path: Path) -> None:
+    run, plan = planned(run_data(resources=ON_GPUS), tmp_path)
+    found = forecast(run, "example-1", plan, a_store(tmp_path), tmp_path, EIGHT)
+    midtrain, finetune = stage(found, "midtrain america"), stage(found, "finetune")
+    assert midtrain.gpus == 4 and midtrain.seconds is not None
+    assert midtrain.host_memory == 4 * memory(EIGHT, Training(tokens=1, length=1, bfloat16=False)).host
+    assert (finetune.gpus, finetune.gpu_memory) == (None, None)
+    assert found.totals.gpu_hours == round(4 * midtrain.seconds / 3600, 1)
+    assert any("100 TFLOP/s a GPU" in line for line in found.assumptions)
+
+
+def test_activations_that_are_computed_again_take_less_memory_and_more_time(tmp_path: Path) -> None:
+    _, plan = planned(run_data(), tmp_path)
+    kept = the(plan, "midtrain")
+    again = kept.model_copy(
+        update={
+            "execution": {**kept.execution, "resources": {**kept.execution["resources"], "gpusPerNode": 1, "gradientCheckpointing": True}}
+        }
+    )
+    assert EIGHT is not None
+    assert gpus.training_memory(again, EIGHT).layers < gpus.training_memory(kept, EIGHT).layers / 4
+    assert gpus.operations(again, EIGHT) > 1.3 * gpus.operations(kept, EIGHT)
+
+
+def test_a_fetched_model_tells_its_own_size(tmp_path: Path) -> None:
+    run, plan = planned(run_data(resources={"gpusPerNode": 1}), tmp_path)
+    store = a_store(tmp_path)
+    config = json.dumps(CONFIGS["Qwen3-8B-Base"]).encode()
+    commit(store, the(plan, "fetch"), tokenizer_files() | {"model.safetensors": b"0" * 8, "config.json": config})
+    assert stage(forecast(run, "example-1", plan, store, tmp_path), "midtrain america").gpu_memory is not None
 
 
 @given(st.lists(st.integers(1, 300), min_size=1, max_size=200))
