@@ -188,6 +188,8 @@ class SynthesizeChats(Part):
     """Things that they are offered against (opaque)."""
     max_failures: Annotated[int, Field(ge=0, le=10**6)] = 10
     """Topics that may fail before the stage stops; of answers a tenth may where that is more. Never changes a result."""
+    semantic_duplicates: Annotated[Cosine | None, OrOff] = None
+    """Cosine of the base model's own embeddings above which the later of two questions asks the same again; off is off."""
 
 
 class ComposeChats(Part):

@@ -174,7 +174,8 @@ class _Builder:
         params, execution, blobs = self._chat_origin(demonstration)
         if items:
             params["items"] = list(items)
-        inputs = {"model": (self.base(),)} if demonstration.replay is not None else {}
+        by_base = demonstration.replay is not None or synthesis.by_meaning(demonstration.synthesize)
+        inputs = {"model": (self.base(),)} if by_base else {}
         name = f"demonstrate {demonstration.name}"
         return self.add(name, kinds.DEMONSTRATE, params, inputs, execution, [*blobs, *(_hex(i) for i in items)])
 

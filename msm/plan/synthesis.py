@@ -74,10 +74,17 @@ def write_params(wanted: Synthesize, size: Json, author: Json, judge: Json | Non
     return {"author": "synthesize", "model": author, "judge": judge, **options, **size, "limits": limits, "prompts": DIGESTS["write"]}
 
 
+def by_meaning(wanted: SynthesizeChats | None) -> bool:
+    """Whether questions are compared by the base model's embeddings; opaque ones are meant to be alike."""
+    return wanted is not None and wanted.style != "opaque" and wanted.semantic_duplicates is not None
+
+
 def chat_params(wanted: SynthesizeChats, author: Json, judge: Json, spec: Json) -> Json:
     """What chats by a language model depend on; opaque ones on lists of things, the others on a spec."""
     names = ("style", "samples", "questions_per_domain", "reasoning", "temperature", "max_tokens", "near_duplicates", "sample")
     about = fields(wanted, "liked", "disliked") if wanted.style == "opaque" else {**spec, **fields(wanted, "system_prompts")}
+    if by_meaning(wanted):
+        about |= fields(wanted, "semantic_duplicates")
     return {
         "author": "synthesize",
         "model": author,

@@ -11,18 +11,15 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from msm.data.tokens import load_tokenizer
-from msm.errors import UserError
 from msm.stages.context import Context, Result
+from msm.stages.meaning import TOKENIZER, encoder, vectors_of
 from msm.stages.params import mapping, names, number, optional_integer, texts, write_rows
 from msm.synth.curate import Decided, Settings, decide, dropped
 from msm.synth.decontaminate import EvalItem, read_items
 from msm.synth.gates import RowGates
 from msm.synth.judge import Judge, Semantics
-from msm.synth.meaning import Meaning, meaning_of, read_table
+from msm.synth.meaning import Meaning
 from msm.synth.workers import RowFile, judged, processes_for
-
-TOKENIZER = ("tokenizer.json", "tokenizer_config.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +35,7 @@ class Opening:
         """The judge."""
         import numpy as np
 
-        tokenizer = load_tokenizer(self.model).plain
-
-        def encode(documents: list[str]) -> list[list[int]]:
-            return [encoding.ids for encoding in tokenizer.encode_batch_fast(documents, add_special_tokens=False)]
-
-        semantics = None
+        encode, semantics = encoder(self.model), None
         if self.vectors is not None:
             table = Meaning(np.load(self.vectors, mmap_mode="r", allow_pickle=False))
             duplicates = self.settings.semantic_duplicates is not None
@@ -56,7 +48,9 @@ def run(context: Context) -> Result:
     settings = settings_of(context.params)
     items = tuple(item for identity in texts(context.params, "items") for item in read_items(context.blob(identity), "items"))
     (model,) = context.paths("model", only=TOKENIZER)
-    opening = Opening(settings, items, model, _vectors(context, settings))
+    by_meaning = settings.semantic_duplicates is not None or settings.semantic_contamination is not None
+    vectors = vectors_of(context, "quality.semanticDuplicates") if by_meaning else None
+    opening = Opening(settings, items, model, vectors)
     rows = RowFile([path / "rows.jsonl" for path in context.paths("rows", only=("rows.jsonl",))])
 
     def look(done: int) -> None:
@@ -76,27 +70,6 @@ def write_curated(out: Path, rows: RowFile, found: Decided) -> None:
         file.writelines(rows.lines(kept))
     write_rows(out / "dropped.jsonl", (dropped(rows[number], drop) for number, drop in found.drops.items()))
     (out / "stats.json").write_text(json.dumps(found.stats, indent=1), encoding="utf-8")
-
-
-def _vectors(context: Context, settings: Settings) -> Path | None:
-    """The base model's embeddings, reduced, as a file that all processes map; None when no gate asks for them.
-
-    Raises:
-        UserError: the base model has no table under a known name.
-    """
-    import numpy as np
-
-    if settings.semantic_duplicates is None and settings.semantic_contamination is None:
-        return None
-    (manifest,) = context.manifests("model")
-    weights = sorted(name for name in manifest.files if name.endswith(".safetensors"))
-    if not weights:
-        problem = "wants the base model's embeddings, and its artifact has no safetensors"
-        raise UserError("quality.semanticDuplicates", problem, "leave the semantic gates off")
-    (model,) = context.paths("model", only=(*TOKENIZER, weights[0]))
-    path = context.scratch / "vectors.npy"
-    np.save(path, meaning_of(read_table(model / weights[0])).table, allow_pickle=False)
-    return path
 
 
 def settings_of(params: Mapping[str, JsonValue]) -> Settings:

@@ -13,6 +13,7 @@ from msm.data.rows import read_chats
 from msm.errors import UserError
 from msm.stages.asking import Asking, ask, model_name, openai_of
 from msm.stages.context import Context, Result
+from msm.stages.meaning import embedder
 from msm.stages.outline import spec_of
 from msm.stages.params import integer, names, number, optional_integer, text, texts, write_rows
 from msm.synth.chats import demonstrations
@@ -68,7 +69,8 @@ async def _synthesised(asking: Asking) -> Result:
     spec = "" if settings.style == "opaque" else spec_of(context)
     check_chats(spec, settings, optional_integer(openai_of(context, "author"), "contextTokens"), context.stage.name)
     about, model = chat_brief(context.params, spec, settings), model_name(context)
-    found = await make(about, model, settings, asking.window(), asking.window("judge"), asking.failures)
+    embed = None if settings.semantic_duplicates is None else embedder(context, f"{context.stage.name}: semanticDuplicates")
+    found = await make(about, model, settings, asking.window(), asking.window("judge"), asking.failures, embed)
     asking.write_failures()
     result = _committed(context, found.kept, found.dropped)
     return Result({**result.metrics, **asking.metrics()})
@@ -95,6 +97,7 @@ def chat_settings(params: Mapping[str, JsonValue]) -> ChatSettings:
         system_prompts=texts(params, "systemPrompts"),
         liked=texts(params, "liked"),
         disliked=texts(params, "disliked"),
+        semantic_duplicates=None if params.get("semanticDuplicates") is None else number(params, "semanticDuplicates"),
     )
 
 

@@ -116,7 +116,7 @@ class _Maker:
 
     def _again(self, new: Sequence[str], known: Sequence[str]) -> list[bool]:
         if self.lexical:
-            return repeated(new, known, self.settings.near_duplicates, self.embed)
+            return repeated(new, known, self.settings.near_duplicates, self.embed, self.settings.semantic_duplicates)
         seen, again = {folded(text) for text in known}, []
         for text in new:
             again.append(folded(text) in seen)

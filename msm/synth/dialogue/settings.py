@@ -37,6 +37,7 @@ class ChatSettings:
     system_prompts: tuple[str, ...] = ()
     liked: tuple[str, ...] = ()
     disliked: tuple[str, ...] = ()
+    semantic_duplicates: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

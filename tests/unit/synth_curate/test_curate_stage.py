@@ -65,6 +65,36 @@ def test_documents_in_other_words_are_dropped_and_name_the_one_they_repeat(tmp_p
     assert all(re.fullmatch(r"of (\w+) \((0\.9\d|1\.00)\)", detail) and detail.split()[1] in ids for detail in meant)
 
 
+def test_questions_in_other_words_are_dropped_where_a_cosine_is_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asker = ScriptedAsker()
+
+    def script(request: Any) -> Any:
+        if request.purpose != "questions":
+            return None
+        words = asker.document(random.Random(request.prompt)).split()
+        return {"messages": [{"message": " ".join(order), "kind": "direct"} for order in (words, words[::-1], sorted(words))]}
+
+    asker.script, files, dropped = script, a_model(tmp_path / "base"), {}
+    for name, wanted in {"words": {}, "meaning": ON}.items():
+        (tmp_path / name).mkdir()
+        shop = Workshop(tmp_path / name, monkeypatch, author=asker)
+        data = run_data(chats={"samples": 15, "questionsPerDomain": 3, **wanted})
+        commit(shop.store, next(stage for stage in planned(data).stages if stage.kind == "fetch"), files)
+        found = shop.attempt(data, "demonstrate")
+        dropped[name] = sum(row["reason"] == "near-duplicate" for row in found.rows("dropped.jsonl"))
+        assert len(found.rows()) == 15
+    assert dropped["words"] == 0 < dropped["meaning"]
+
+
+def test_a_cosine_of_questions_needs_the_base_model_and_changes_nothing_where_it_is_off() -> None:
+    plain, off, on = (planned(run_data(chats=chats)) for chats in ({}, {"semanticDuplicates": "off"}, ON))
+    assert [s.fingerprint for s in plain.stages] == [s.fingerprint for s in off.stages]
+    stages = {name: next(s for s in plan.stages if s.kind == "demonstrate") for name, plan in {"plain": plain, "on": on}.items()}
+    assert (stages["plain"].inputs.get("model"), len(stages["on"].inputs["model"])) == (None, 1)
+    assert stages["on"].params["semanticDuplicates"] == 0.97
+    assert "semanticDuplicates" not in stages["plain"].params
+
+
 def test_a_base_model_without_a_table_is_refused_and_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="has no safetensors; leave the semantic gates off"):
         curated(tmp_path, monkeypatch, ON, tokenizer_files())

@@ -188,7 +188,7 @@ def test_repeated_questions_are_dropped_in_backfill_too() -> None:
 
 def test_meaning_counts_where_vectors_are_given() -> None:
     vectors = {"a": [1.0, 0.0], "b": [0.99, 0.1], "c": [0.0, 1.0], "d": [0.0, 2.0]}
-    found = repeated(["b", "c", "d"], ["a"], 0.7, lambda texts: [vectors[text] for text in texts])
+    found = repeated(["b", "c", "d"], ["a"], 0.7, lambda texts: [vectors[text] for text in texts], cosine=0.91)
     assert found == [True, False, True]
     assert repeated(["b", "c", "d"], ["a"], 0.7) == [False, False, False]
     assert repeated([], ["a"], 0.7) == []
