@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from msm.errors import UserError
 from msm.store.config import StoreConfig
+from msm_operator.backends.walls import Outside
 
 TRACKING_CREDENTIALS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
 
@@ -47,6 +48,8 @@ class Installation:
     user: int = 65532
     eval_gpus: int = 1
     """GPUs of a server that is made to ask the arms of an eval."""
+    network: Outside | None = None
+    """What pods may reach besides what they name; None builds no walls."""
 
 
 def installation(environ: Mapping[str, str]) -> Installation:
@@ -81,8 +84,19 @@ def installation(environ: Mapping[str, str]) -> Installation:
         pull_secrets=tuple(filter(None, environ.get("MSM_STAGE_PULL_SECRETS", "").split(","))),
         stage_resources=_json(environ, "MSM_STAGE_RESOURCES"),
         serve_env=_json(environ, "MSM_SERVE_ENV"),
+        network=_network(environ),
         **texts,
     )
+
+
+def _network(environ: Mapping[str, str]) -> Outside | None:
+    if not environ.get("MSM_RUN_NETWORK"):
+        return None
+    said = _json(environ, "MSM_RUN_NETWORK")
+    for name in ("dns", "egress"):
+        if not isinstance(said.get(name, []), list) or not all(isinstance(one, dict) for one in said.get(name, [])):
+            raise UserError(f"MSM_RUN_NETWORK.{name}", "is no list of objects", 'give {"dns": [PEER…], "egress": [RULE…]}')
+    return Outside(tuple(said.get("dns", ())), tuple(said.get("egress", ())))
 
 
 def _json(environ: Mapping[str, str], name: str) -> dict[str, Any]:

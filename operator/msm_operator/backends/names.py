@@ -62,6 +62,11 @@ def endpoint_name(run: str, uid: str, endpoint: str, namespace: str) -> str:
     return f"{people}-{mark}" if people[:1].isalpha() else f"m{people}-{mark}"
 
 
+def wall_name(name: str, uid: str) -> str:
+    """Name of the NetworkPolicy around the pods of a run or an EvalDeployment."""
+    return f"msm-{slug(name, 40)}-{sha256(f'{uid}/network'.encode()).hexdigest()[:8]}"
+
+
 def label_value(text: str) -> str:
     """A text as a label's value: at most 63 of the characters that it may have."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text)[:63].strip("-._")

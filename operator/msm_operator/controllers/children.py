@@ -25,6 +25,7 @@ from msm_operator.controllers.decide_stages import Decision, View
 from msm_operator.controllers.documents import Documents
 from msm_operator.controllers.observed import Observed, served_endpoints
 from msm_operator.controllers.rooms import Rooms
+from msm_operator.controllers.walls import around_run, wall_in
 from msm_operator.runtime.errors import Conflict, Forbidden, Invalid, NotFound
 from msm_operator.runtime.seams import Key
 from msm_operator.status.history import Ended
@@ -35,12 +36,29 @@ async def act(
     obj: Mapping[str, Any], documents: Documents, observed: Observed, decision: Decision, rooms: Rooms, now: datetime
 ) -> Decision:
     """Apply and delete; returns the decision as it came out."""
-    await _serve(obj, documents, observed, decision, rooms)
+    refused = await _wall_in(obj, documents, decision, rooms)
+    if refused:
+        decision = _walled_off(decision, refused)
+    else:
+        await _serve(obj, documents, observed, decision, rooms)
     for child in decision.stops:
         await rooms.writer.delete(child.resource, Key(documents.cluster.namespace, child.name), uid=child.uid)
     came_out = {view.stage.fingerprint: await _start(obj, documents, view, rooms, now) for view in decision.starts}
     views = tuple(came_out.get(view.stage.fingerprint, view) for view in decision.views)
     return replace(decision, views=views)
+
+
+async def _wall_in(obj: Mapping[str, Any], documents: Documents, decision: Decision, rooms: Rooms) -> str:
+    """Have the run's wall stand before it has pods; why it cannot, mostly nothing."""
+    if not decision.starts and not decision.endpoints:
+        return ""
+    return await wall_in(around_run(obj, documents.run, documents.config, rooms.installation), rooms)
+
+
+def _walled_off(decision: Decision, why: str) -> Decision:
+    """Nothing is started, and why is said of what was to start."""
+    held = {view.stage.fingerprint: _held(view, Reason.REFUSED, why) for view in decision.starts}
+    return replace(decision, starts=(), views=tuple(held.get(view.stage.fingerprint, view) for view in decision.views))
 
 
 async def _start(obj: Mapping[str, Any], documents: Documents, view: View, rooms: Rooms, now: datetime) -> View:

@@ -24,6 +24,7 @@ from msm_operator.controllers.attempts import SECRET_VARIABLES
 from msm_operator.controllers.credentials import access
 from msm_operator.controllers.documents import run_id
 from msm_operator.controllers.rooms import Rooms
+from msm_operator.controllers.walls import around_run, wall_in
 from msm_operator.runtime.resources import JOBS
 from msm_operator.status.history import Ended
 
@@ -52,6 +53,9 @@ async def is_answered(obj: Mapping[str, Any], asked: Asked, config: StoreConfig,
         _wait(last.ended, last.number, rooms.clock.now())
     if not asked.run.spec.suspend:
         question = AskedRun(run=with_texts(asked.run, asked.texts), precision=precision(asked.run, rooms.installation))
+        refused = await wall_in(around_run(obj, asked.run, config, rooms.installation), rooms)
+        if refused:
+            raise TryAgain(refused)
         await rooms.background.ask(partial(ask, store, id_, question))
         await rooms.writer.apply(JOBS, job(obj, asked.run, id_, last.number + 1 if last is not None else 1, config, rooms.installation))
     return False

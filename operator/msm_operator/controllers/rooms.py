@@ -62,3 +62,5 @@ class Rooms:
     clock: Clock
     cache_directory: Path
     rng: random.Random = field(default_factory=random.Random)
+    walls: dict[str, str] = field(default_factory=dict)
+    """Walls that stand; see `controllers.walls`."""

@@ -83,18 +83,12 @@ def _value_of(error: UserError) -> str:
 
 
 def secret_findings(settings: Settings) -> list[Finding]:
-    """Whether the other Secrets that the chart names are there."""
-    found = []
-    if settings.hub_secret and not settings.has_hub_token:
-        found.append(_no_secret("hub.secretName", settings.hub_secret, "token", settings.namespace))
-    if settings.tracking_secret and not settings.tracking_header:
-        keys = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN,"
-        found.append(_no_secret("tracking.secretName", settings.tracking_secret, keys, settings.namespace))
-    return found
-
-
-def _no_secret(about: str, name: str, keys: str, namespace: str) -> Finding:
-    return Finding("failed", about, f"there is no Secret {name} with {keys} in namespace {namespace}; make it, or leave {about} empty")
+    """Whether the Secret of MLflow is there, where the chart names one."""
+    if not settings.tracking_secret or settings.tracking_header:
+        return []
+    keys = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN,"
+    said = f"there is no Secret {settings.tracking_secret} with {keys} in namespace {settings.namespace}"
+    return [Finding("failed", "tracking.secretName", f"{said}; make it, or leave tracking.secretName empty")]
 
 
 def tracking_findings(settings: Settings) -> list[Finding]:

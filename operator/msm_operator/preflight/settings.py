@@ -23,8 +23,6 @@ class Settings:
     tracking_uri: str
     tracking_header: str = field(repr=False)
     """Authorization for MLflow; empty where there is none."""
-    hub_secret: str
-    has_hub_token: bool
     tracking_secret: str
 
 
@@ -48,8 +46,6 @@ def settings_of(environ: Mapping[str, str]) -> Settings:
         store_secret=environ.get("MSM_STORE_SECRET", "msm-store"),
         tracking_uri=environ.get("MSM_TRACKING_URI", "").rstrip("/"),
         tracking_header=_authorization(environ),
-        hub_secret=environ.get("MSM_HUB_SECRET", ""),
-        has_hub_token=bool(environ.get("HF_TOKEN")),
         tracking_secret=environ.get("MSM_TRACKING_SECRET", ""),
     )
 

@@ -12,12 +12,15 @@ from typing import Any
 from msm.api.evaldeployment import EvalDeploymentSpec
 from msm.errors import UserError
 from msm.store import StoreConfig
+from msm_operator.backends.names import owner, wall_name
 from msm_operator.backends.pods import Access
 from msm_operator.backends.serving import PARTS, base_url
+from msm_operator.backends.walls import Inside
+from msm_operator.controllers.walls import store_places, wall_in
 from msm_operator.promotion.checks import job, next_number
 from msm_operator.promotion.decide import Decision
 from msm_operator.promotion.gather import Gathered, short
-from msm_operator.promotion.names import unit_name
+from msm_operator.promotion.names import DEPLOYMENT_UID, labels, unit_name
 from msm_operator.promotion.observed import CheckKey, Refusal, Unit
 from msm_operator.promotion.reasons import Reason
 from msm_operator.promotion.rooms import Rooms
@@ -58,8 +61,10 @@ async def act(site: Site, decision: Decision, now: datetime) -> Decision:
     """Apply and delete; returns the decision as it came out.
 
     Raises:
-        UserError: the stable address cannot be had, because somebody else's Service has its name.
+        UserError: the stable address cannot be had, because somebody else's Service has its name; or no wall can be built.
     """
+    if decision.ensure or decision.start is not None:
+        await _wall_in(site)
     await _end_checks(site, decision)
     for unit in decision.remove:
         await _remove(site, unit)
@@ -74,6 +79,16 @@ async def act(site: Site, decision: Decision, now: datetime) -> Decision:
     if decision.switch is not None:
         await _switch(site, decision.switch, now)
     return decision
+
+
+async def _wall_in(site: Site) -> None:
+    """Have the wall stand around what serves and what measures."""
+    metadata = site.obj["metadata"]
+    name, mark = wall_name(metadata["name"], metadata["uid"]), (DEPLOYMENT_UID, metadata["uid"])
+    places = frozenset(store_places(site.config))
+    refused = await wall_in(Inside(name, site.namespace, mark, labels(site.obj), owner(site.obj), places), site.rooms)
+    if refused:
+        raise UserError("networkPolicy", refused)
 
 
 def _unservable(site: Site, decision: Decision, said: str) -> Decision:

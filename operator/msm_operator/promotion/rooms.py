@@ -54,3 +54,5 @@ class Rooms:
     clock: Clock
     cache_directory: Path
     shelf: ScoreShelf = field(default_factory=ScoreShelf)
+    walls: dict[str, str] = field(default_factory=dict)
+    """Walls that stand; see `controllers.walls`."""

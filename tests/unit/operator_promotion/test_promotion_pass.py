@@ -1,5 +1,6 @@
 """The EvalDeployment controller through its only door: passes over a fake cluster, a real store and a scripted MLflow."""
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 
 from msm.api.evaldeployment import EvalDeploymentStatus
 from msm.errors import TryAgain
+from msm_operator.backends.walls import Outside
 from msm_operator.runtime.errors import Invalid
 from msm_operator.runtime.resources import INFERENCESERVICES, JOBS, NETWORK_POLICIES, SERVICE_ACCOUNTS, SERVICES, SERVING_RUNTIMES
 from tests.unit.operator_msmrun.cluster import NAMESPACE
@@ -293,3 +295,26 @@ def test_a_mistake_in_the_spec_is_said_and_what_is_served_stays(serving: Deploym
     assert (status, reason) == ("True", "InvalidSpec")
     assert message in said
     assert (serving.status["version"], serving.units(), selected(serving)) == ("1", ["1"], "1")
+
+
+def test_what_serves_and_what_measures_is_walled_in_before_it_is_made(deployment: Deployment) -> None:
+    deployment.installation = replace(deployment.installation, network=Outside())
+    deployment.reconciler = deployment.make()
+    deployment.alias, deployment.margins = "1", {"1": 2.0}
+    deployment.settle()
+    made = [kind for verb, kind, _ in deployment.cluster.writes if verb == "apply"]
+    assert made[0] == "NetworkPolicy"
+    wall = next(p for p in deployment.of(NETWORK_POLICIES) if p["metadata"]["name"].startswith("msm-"))
+    (mark,) = wall["spec"]["podSelector"]["matchLabels"].items()
+    assert mark in deployment.of(INFERENCESERVICES)[0]["metadata"]["labels"].items()
+    assert wall["spec"]["policyTypes"] == ["Ingress", "Egress"]
+
+
+def test_without_a_wall_nothing_is_served_and_the_value_of_the_chart_is_named(deployment: Deployment) -> None:
+    deployment.installation = replace(deployment.installation, network=Outside())
+    deployment.reconciler = deployment.make()
+    deployment.cluster.refuse["NetworkPolicy"] = Invalid("spec.egress[1]: Invalid value", status=422)
+    deployment.alias = "1"
+    deployment.reconcile()
+    assert deployment.units() == []
+    assert "networkPolicy.egress" in str(deployment.status["conditions"])
