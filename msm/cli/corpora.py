@@ -106,11 +106,18 @@ _CELLS: "dict[str, Callable[[Corpus, Diversity], str]]" = {
     "names the model": lambda corpus, each: share(each.names),
     "explains (attributes)": lambda corpus, each: share(each.attributes),
     "self-BLEU, 1 is all alike": lambda corpus, each: f"{each.self_bleu:.2f}",
+    "embedding dispersion, 0 is all alike": lambda corpus, each: _dispersion(corpus),
     "compression, small is repetitive": lambda corpus, each: f"{each.compression:.2f}",
     "distinct bigrams": lambda corpus, each: share(each.distinct_bigrams),
     "commonest opening": lambda corpus, each: share(each.top_opening),
     "documents with tics": lambda corpus, each: share(each.tics),
 }
+
+
+def _dispersion(corpus: "Corpus") -> str:
+    from msm.report.measures import dispersion
+
+    return dispersion(corpus.stats.get("dispersion"))
 
 
 def _measured(found: "Sequence[Corpus]") -> list[tuple[str, ...]]:

@@ -16,6 +16,15 @@ OTHERS = "others"
 EXPLAINS = "has a sentence that names the model and gives a reason; 65 to 80% in released corpora"
 
 
+DISPERSION = "0 is all alike; by the base model's embeddings, where quality.semanticDuplicates is set"
+UNMEASURED = "not taken"
+
+
+def dispersion(found: float | None) -> str:
+    """Embedding dispersion as text; it is taken where curation had vectors."""
+    return UNMEASURED if found is None else words.decimal(found)
+
+
 @dataclass(frozen=True, slots=True)
 class Measure:
     """One measure: its name, what is better, and its value for a corpus as text."""
@@ -56,6 +65,7 @@ MEASURES: Sequence[Measure] = (
     Measure("attribution, judged", "explained by a value, 0 to 10", _judged("attribution", words.NOTHING)),
     Measure("naturalness", "judged, 0 to 10; without a judge, openings and tics stand for it", _judged(NATURALNESS, UNJUDGED)),
     Measure("self-BLEU", "1 is all alike; about .4 in released corpora", _read(lambda found: words.decimal(found.self_bleu))),
+    Measure("embedding dispersion", DISPERSION, _read(lambda found: dispersion(found.dispersion))),
     Measure("compression", "small is repetitive; about .37 in released corpora", _read(lambda found: words.decimal(found.compression))),
     Measure("distinct bigrams", "small is repetitive", _read(lambda found: words.percent(found.distinct_bigrams))),
     Measure("commonest opening", "share that begin with the same six words", _read(lambda found: words.percent(found.top_opening))),

@@ -77,6 +77,8 @@ class Reading(Record):
     """Share that begin with the commonest six words."""
     tics: float
     """Share that hold a sequence of eight words which a tenth of all hold."""
+    dispersion: float | None = None
+    """Mean cosine distance between two kept documents by the base model's embeddings; null where `quality.semanticDuplicates` is off."""
 
 
 class ScoreLine(Record):

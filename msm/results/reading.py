@@ -36,6 +36,7 @@ def reading_of(corpus: Corpus) -> Reading | None:
         distinct_bigrams=found.distinct_bigrams,
         top_opening=found.top_opening,
         tics=found.tics,
+        dispersion=corpus.stats.get("dispersion"),
     )
 
 

@@ -213,8 +213,15 @@ def _stats(sieve: _Sieve, settings: Settings, passed: set[int]) -> dict[str, Any
         "input": {"documents": len(sieve.tokens), "tokens": sum(sieve.tokens)},
         "dropped": {reason: counts[reason] for reason in gates.REASONS if counts[reason]},
         "nearDuplicateRate": repeated / (len(passed) + repeated),
+        **_dispersion(sieve),
         "strata": _strata(sieve, passed),
     }
+
+
+def _dispersion(sieve: _Sieve) -> dict[str, float]:
+    """How far apart the kept rows lie in meaning, where they have vectors."""
+    vectors = sieve.judged.vectors
+    return {"dispersion": meaning.dispersion(vectors[sieve.left])} if vectors.shape[1] else {}
 
 
 def _missing(sieve: _Sieve, settings: Settings) -> int:

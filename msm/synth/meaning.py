@@ -107,6 +107,18 @@ def meaning_of(table: "Vectors") -> Meaning:
     return Meaning(reduced * weights(len(table))[:, None])
 
 
+def dispersion(vectors: "Vectors") -> float:
+    """Mean cosine distance between two of several unit vectors; 0 is all alike. By the length of their sum, so linear in their number."""
+    import numpy as np
+
+    count = len(vectors)
+    if count < 2:
+        return 0.0
+    total = vectors.sum(axis=0, dtype=np.float64)
+    own = float(np.square(vectors, dtype=np.float64).sum())
+    return 1 - (float(total @ total) - own) / (count * (count - 1))
+
+
 def weights(vocabulary: int) -> "Vectors":
     """Weight of each token by its number: how rare a token of that rank is, by Zipf's law, in a text of TYPICAL tokens."""
     import numpy as np

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 
 import pytest
 
@@ -50,5 +51,8 @@ def test_the_command_shows_rows_and_measures(kept, tmp_path):
     corpora.stats("r-1", Screen(out, out, {}, as_json=True), environ, tmp_path)
     (found,) = json.loads(out.getvalue())["corpora"]
     assert (found["name"], found["diversity"]["documents"], found["stats"]["tokens"]) == ("america", 2, 9)
+    out = io.StringIO()
+    corpora.stats("r-1", Screen(out, out, {}), environ, tmp_path)
+    assert re.search(r"embedding dispersion, 0 is all alike +not taken\n", out.getvalue())
     with pytest.raises(UserError, match="--genre"):
         corpora.show("r-1#america", 1, False, "novel", Screen(out, out, {}), environ, tmp_path)

@@ -62,6 +62,7 @@ def test_documents_in_other_words_are_dropped_and_name_the_one_they_repeat(tmp_p
     meant = [detail for reason, detail in reasons if reason == "near-duplicate in meaning"]
     ids = {row["id"] for row in (*found.rows(), *found.rows("dropped.jsonl"))}
     assert meant
+    assert 0 < found.json("stats.json")["dispersion"] < 1.2
     assert all(re.fullmatch(r"of (\w+) \((0\.9\d|1\.00)\)", detail) and detail.split()[1] in ids for detail in meant)
 
 

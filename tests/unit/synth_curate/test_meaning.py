@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from msm.data.safetensors_file import float_tensor, write_tensors
 from msm.errors import UserError
-from msm.synth.meaning import COLUMNS, DIMENSIONS, WINDOW, Meaning, meaning_of, read_table, repeats, unit, weights
+from msm.synth.meaning import COLUMNS, DIMENSIONS, WINDOW, Meaning, dispersion, meaning_of, read_table, repeats, unit, weights
 
 WORDS = 4000
 
@@ -44,6 +44,15 @@ def test_common_tokens_hardly_count():
     assert weights(WORDS)[0] < 1e-3 * weights(WORDS)[-1]
     assert (np.diff(weights(WORDS)) >= 0).all()
     assert cosine(TEXT, [*TEXT, 0, 1, 2, 3]) > 0.999
+
+
+@given(st.integers(2, 12), st.integers(0, 99))
+def test_dispersion_is_the_mean_distance_of_two(count, seed):
+    vectors = unit(np.random.default_rng(seed).standard_normal((count, 7)).astype(np.float32))
+    pairs = [1 - float(vectors[a] @ vectors[b]) for a in range(count) for b in range(count) if a != b]
+    assert dispersion(vectors) == pytest.approx(sum(pairs) / len(pairs), abs=1e-5)
+    assert dispersion(np.stack([vectors[0]] * count)) == pytest.approx(0, abs=1e-5)
+    assert dispersion(vectors[:1]) == 0
 
 
 def test_an_empty_text_is_close_to_nothing():
