@@ -103,4 +103,5 @@ def _needs(stage: "StageForecast") -> str:
     on = some(range(stage.gpus or 0), "GPU", "GPUs")
     if stage.gpu_memory is None or stage.host_memory is None:
         return f"{on}; their memory is not known before the base model is fetched"
-    return f"{on} with {gibibytes(stage.gpu_memory)} each in use, and {gibibytes(stage.host_memory)} of the machine's memory"
+    each = " each" if stage.gpus != 1 else ""
+    return f"{on} with {gibibytes(stage.gpu_memory)}{each} in use, and {gibibytes(stage.host_memory)} of the machine's memory"

@@ -126,9 +126,14 @@ class _Asks:
         return Range(documents_of(settings, ideas.low), documents_of(settings, ideas.high))
 
     def endpoint(self, role: str) -> OpenAI:
-        """The endpoint that plays a role."""
+        """The endpoint that plays a role; one that a cluster serves is filed under its weights, as there."""
         endpoints = mapping(self.stage.execution, "endpoints")
-        return OpenAI.model_validate(mapping(mapping(endpoints, role if role in endpoints else "author"), "openai"))
+        chosen = mapping(endpoints, role if role in endpoints else "author")
+        if chosen.get("openai") is not None:
+            return OpenAI.model_validate(mapping(chosen, "openai"))
+        name = text(chosen, "name")
+        identity = self.plan.resolution.inputs[f"endpoints.{name}"].identity
+        return OpenAI.model_validate({"baseURL": f"http://{name}", "model": name, "identity": identity[-200:]})
 
     def priced(self, step: StepCount, answered: int) -> AskForecast:
         return AskForecast(
