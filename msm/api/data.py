@@ -84,6 +84,8 @@ class Synthesize(Part):
     """Branches that may fail before the stage stops; of documents a tenth may where that is more. Never changes a result."""
     limits: StepTokens = StepTokens()
     """Output limits of the other steps."""
+    shards: Annotated[int, Field(ge=1, le=64)] = 1
+    """Processes that write side by side where the stage runs; one keeps a thousand questions under way. Never changes a result."""
 
 
 class Compose(Part):

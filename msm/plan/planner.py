@@ -158,6 +158,7 @@ class _Builder:
         judge, size = synthesis.judge_of(corpus), _dump(corpus, "tokens", "documents")
         params = synthesis.write_params(wanted, size, author, self._model(judge, field) if judge is not None else None)
         reached = synthesis.execution(self.spec.endpoints, wanted.max_failures, author=wanted.author, judge=judge)
+        reached |= {"shards": wanted.shards} if wanted.shards > 1 else {}
         inputs = {"outline": (outlined,), "model": (self.base(),)}
         return self.add(f"write {corpus.name}", kinds.WRITE, {**params, "spec": spec["spec"]}, inputs, reached, [blob])
 

@@ -6,15 +6,17 @@ budget. Cost: seconds; by a model one to three calls a document, answered ones k
 Several processes may write one corpus, each with MSM_SHARD=i/n: `python -m msm.stages` with 0/n is the attempt that commits, the others are
 `python -m msm.stages.write` with 1/n to n-1/n. Each asks about branches of its own and files the answers; the committing one then waits for
 those that live, reads what is filed and asks what is left. So fingerprint and artifact do not know of shards, and nothing is asked twice.
+Where the run asks for `shards`, the attempt that commits starts the others itself; they end when it does, however it ends.
 """
 
 import asyncio
 import json
 import logging
 import os
+import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from itertools import count, islice
 from math import ceil
 from pathlib import Path
@@ -51,6 +53,8 @@ BEAT_SECONDS = 3.0
 SILENT_SECONDS = 30.0
 """How long a shard that says nothing new, or has not come yet, is waited for."""
 DONE: Final = b"done"
+END_SECONDS = 2.0
+"""For a shard that is asked to end."""
 
 log = logging.getLogger(__name__)
 
@@ -86,16 +90,58 @@ def _read(context: Context) -> list[Row]:
 
 
 async def _synthesised(asking: Asking) -> Result:
-    share = share_of(os.environ)
-    if share is not None:
-        await _written_share(asking, share)
-        await _others(asking.context, share)
+    with _sharing(asking.context) as share:
+        if share is not None:
+            await _written_share(asking, share)
+            await _others(asking.context, share)
     tree, spec, settings = _ordered(asking)
     writer, judge, context = asking.window(), asking.window("judge"), asking.context
     found = await write(tree, spec, model_name(context), settings, writer, judge, asking.failures, _counter(context))
     asking.write_failures()
     documents = write_rows(context.out / "rows.jsonl", found.rows)
     return Result({"documents": documents, "ideas": found.ideas} | asking.metrics())
+
+
+@contextmanager
+def _sharing(context: Context) -> Iterator[Share | None]:
+    """Which share is this process's: what the environment says, else the first of those that the run asks for, the others started here."""
+    said, wanted = share_of(os.environ), optional_integer(context.stage.execution, "shards") or 1
+    if said is not None or wanted == 1:
+        yield said
+        return
+    with ExitStack() as stack:
+        alive = stack.enter_context(_sign_of_life(context.scratch / "shards.fifo"))
+        for number in range(1, wanted):
+            stack.enter_context(_started(context, Share(number, wanted), alive))
+        yield Share(0, wanted)
+
+
+@contextmanager
+def _sign_of_life(fifo: Path) -> Iterator[Path]:
+    """A FIFO that has a writer as long as this process lives and works."""
+    fifo.unlink(missing_ok=True)
+    os.mkfifo(fifo)
+    held = os.open(fifo, os.O_RDWR)
+    try:
+        yield fifo
+    finally:
+        os.close(held)
+
+
+@contextmanager
+def _started(context: Context, share: Share, alive: Path) -> Iterator[None]:
+    """A process that fills answers for a share; asked to end at the end, and killed if it does not."""
+    own = {SHARD: f"{share.number}/{share.of}", contract.STAGE: contract.encode_stage(context.stage), contract.EXECUTOR_PIPE: str(alive)}
+    own |= {contract.SCRATCH: str(context.scratch / f"shard-{share.number}"), contract.CACHE: str(context.cache)}
+    environ = {name: value for name, value in os.environ.items() if name != contract.TERMINATION_LOG} | own
+    with subprocess.Popen([sys.executable, "-m", "msm.stages.write"], env=environ, stdin=subprocess.DEVNULL) as process:
+        try:
+            yield
+        finally:
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(END_SECONDS)
+            process.kill()
 
 
 def _ordered(asking: Asking) -> tuple[Tree, str, WriteSettings]:

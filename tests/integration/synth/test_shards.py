@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from msm.errors import Exit, UserError
@@ -45,6 +46,13 @@ def begin(stage: Stage, where: Path, number: int, of: int = SHARDS) -> "subproce
     environ = {**os.environ, contract.STAGE: contract.encode_stage(stage), contract.SCRATCH: str(where / f"shard-{number}")}
     environ |= {"MSM_STORE_URI": f"file://{where}/store", "MSM_SHARD": f"{number}/{of}"}
     return subprocess.Popen([sys.executable, "-m", program], env=environ, start_new_session=True, stderr=subprocess.DEVNULL)
+
+
+def begin_alone(stage: Stage, where: Path) -> "subprocess.Popen[bytes]":
+    """The stage's program as an executor starts it."""
+    environ = {**os.environ, contract.STAGE: contract.encode_stage(stage), contract.SCRATCH: str(where / "scratch")}
+    environ["MSM_STORE_URI"] = f"file://{where}/store"
+    return subprocess.Popen([sys.executable, "-m", "msm.stages"], env=environ, stderr=subprocess.DEVNULL)
 
 
 def content_of(artifact: Artifact) -> tuple[str, str]:
@@ -87,6 +95,42 @@ def test_what_a_killed_shard_leaves_is_asked_by_the_one_that_commits(
     assert len(found.rows()) == 38
     repeated = sum(count - 1 for count in Counter(asked.prompt for asked in server.asked[start:]).values())
     assert repeated <= 4, "only what was in flight"
+
+
+def asking_for(server: ScriptedServer, where: Path, shards: int) -> Stage:
+    """The write stage of a run that asks for shards, its outline committed."""
+    outlined(server, a_store(where), where)
+    corpus = {**CORPUS, "synthesize": {**CORPUS["synthesize"], "shards": shards}}
+    return next(s for s in planned(server, a_store(where), GENERAL, concurrency=4, **corpus).stages if s.kind == "write")
+
+
+def test_a_run_that_asks_for_shards_gets_them_and_the_artifact_of_one(server: ScriptedServer, tmp_path: Path) -> None:
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    for where in (alone, together):
+        where.mkdir()
+    outlined(server, a_store(alone), alone)
+    expected = attempted(planned(server, a_store(alone), GENERAL, concurrency=4, **CORPUS), "write", a_store(alone), alone)
+    stage = asking_for(server, together, SHARDS)
+    server.script.latency, start = 0.05, server.number
+    assert begin_alone(stage, together).wait(120) == Exit.COMMITTED
+    assert max(Counter(asked.prompt for asked in server.asked[start:]).values()) == 1
+    beats = {entry.key.rpartition("/")[2]: a_store(together).get(entry.key) for entry in a_store(together).list("answers/shares")}
+    assert beats == dict.fromkeys(("0-of-3", "1-of-3", "2-of-3"), b"done")
+    assert content_of(Artifact(a_store(together), stage)) == content_of(expected)
+
+
+def test_the_shards_of_a_killed_stage_end_with_it(server: ScriptedServer, tmp_path: Path) -> None:
+    stage = asking_for(server, tmp_path, SHARDS)
+    server.script.latency, server.most_in_flight = 2.0, 0
+    process = begin_alone(stage, tmp_path)
+    while server.most_in_flight <= 4:
+        time.sleep(0.01)
+        assert process.poll() is None
+    others = psutil.Process(process.pid).children()
+    assert len(others) == SHARDS - 1
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert psutil.wait_procs(others, timeout=15)[1] == []
 
 
 BAD = {"no share": "three", "beyond the last": "3/3", "negative": "-1/3"}

@@ -177,6 +177,12 @@ def test_a_change_changes_the_stages_that_depend_on_it(change: Any, kinds: set[s
     assert changed - {"midtrain", "finetune"} == kinds
 
 
+def test_shards_are_resources_and_change_no_fingerprint() -> None:
+    one, many = planned(run_data()), planned(run_data({"synthesize": {"shards": 4}}))
+    assert [s.fingerprint for s in one.stages] == [s.fingerprint for s in many.stages]
+    assert {s.kind: s.execution["shards"] for s in many.stages if "shards" in s.execution} == {"write": 4}
+
+
 def test_a_served_endpoint_needs_a_cluster() -> None:
     data = run_data()
     data["spec"]["endpoints"][0] = {"name": "writer", "serve": {"model": "hf://x/y"}}
