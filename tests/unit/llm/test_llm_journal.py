@@ -228,9 +228,12 @@ def run_until_cut(store, script, requests, concurrency):
     return True
 
 
-def test_killed_at_any_operation_no_filed_answer_is_asked_again_and_none_is_lost(tmp_path):
+@pytest.mark.parametrize(
+    ("corpora", "least"), [(24, 60), pytest.param(200, 500, marks=pytest.mark.long)], ids=["sixty power cuts", "five hundred power cuts"]
+)
+def test_killed_at_any_operation_no_filed_answer_is_asked_again_and_none_is_lost(tmp_path, corpora, least):
     kills = 0
-    for seed in range(24):
+    for seed in range(corpora):
         draw = random.Random(seed)
         inner = open_store(StoreConfig(uri=(tmp_path / f"store-{seed}").as_uri()))
         requests, created, finished = [question(number) for number in range(12)], [], False
@@ -243,4 +246,4 @@ def test_killed_at_any_operation_no_filed_answer_is_asked_again_and_none_is_lost
             assert not asked & before
         assert len(created) == len(set(created)) == 12
         assert all(find_answer(inner, WHO, request) is not None for request in requests)
-    assert kills >= 60
+    assert kills >= least
