@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from msm.cli.screen import Screen
-from msm.cli.words import clean, number
+from msm.cli.words import clean, number, some
 from msm.errors import UserError
 
 if TYPE_CHECKING:
@@ -24,14 +24,18 @@ def lint_spec(path: Path, kind: Literal["values", "rules"], strict: bool, screen
     """
     from msm.synth.lint import lint
 
-    found = lint(read_text(path), kind)
+    text = read_text(path)
+    try:
+        found = lint(text, kind)
+    except UserError as error:
+        raise UserError(str(path), error.problem, error.fix) from error
     if screen.as_json:
         screen.document(asdict(found))
     else:
         _show(path, found, screen)
     if strict and found.remarks:
         first = found.remarks[0]
-        raise UserError(str(path), f"{len(found.remarks)} remarks, the first: {first.text}", first.remedy)
+        raise UserError(str(path), f"{some(found.remarks, "remark", "remarks")}, the first: {first.text}", first.remedy)
 
 
 def read_text(path: Path) -> str:

@@ -138,13 +138,16 @@ def _length(text: str) -> Iterator[Remark]:
 
 
 def _of_assertions(found: Outline) -> Iterator[Remark]:
-    seen: dict[str, str] = {}
-    for assertion in found.assertions:
-        plain = " ".join(words(assertion.text))
-        if plain in seen:
-            yield Remark("repeated", "the same sentence stands twice", _quote(assertion), "remove one")
-        seen[plain] = assertion.id
+    times = Counter(_plain(assertion) for assertion in found.assertions)
+    for assertion in {_plain(assertion): assertion for assertion in found.assertions}.values():
+        if (often := times[_plain(assertion)]) > 1:
+            said = "twice" if often == 2 else f"{often:,} times"
+            yield Remark("repeated", f"the same sentence stands {said}", _quote(assertion), "keep one")
         yield from _of_one(assertion)
+
+
+def _plain(assertion: Assertion) -> str:
+    return " ".join(words(assertion.text))
 
 
 def _of_one(assertion: Assertion) -> Iterator[Remark]:

@@ -85,6 +85,11 @@ def test_of_a_spec_without_reasons_it_is_said_that_rules_need_none():
     assert [("--kind rules" in remark.remedy) for remark in lint(text, "values").remarks if remark.rule == "no-reason"] == [True]
 
 
+def test_a_sentence_that_stands_often_is_said_once():
+    text = SOUND + 5 * "{model_name} trusts a slow and steady hand because it rarely slips.\n"
+    assert [remark.text for remark in lint(text, "values").remarks] == ["the same sentence stands 5 times"]
+
+
 def test_rules_need_no_reasons():
     text = SOUND.split("\n", 2)[0] + "\n" + "{model_name} never lies to users in any conversation.\n" * 1 + SOUND
     assert not [remark for remark in lint(text, "rules").remarks if remark.rule == "no-reason"]
