@@ -35,7 +35,8 @@ def lint_spec(path: Path, kind: Literal["values", "rules"], strict: bool, screen
         _show(path, found, screen)
     if strict and found.remarks:
         first = found.remarks[0]
-        raise UserError(str(path), f"{some(found.remarks, "remark", "remarks")}, the first: {first.text}", first.remedy)
+        count = some(found.remarks, "remark", "remarks")
+        raise UserError(str(path), f"{count}, the first: {first.text}", first.remedy)
 
 
 def read_text(path: Path) -> str:
