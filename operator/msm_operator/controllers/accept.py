@@ -124,7 +124,8 @@ def accept(
     frozen = load(store, config, id_)
     if frozen is not None:
         return frozen
-    resolution = answer(store, id_) or resolve_for_cluster(
+    by_pod = answer(store, id_) if installation.hub_secret is not None else None
+    resolution = by_pod or resolve_for_cluster(
         with_texts(asked.run, asked.texts), clients(config), lambda data: put_blob(store, data), precision(asked.run, installation)
     )
     plan = plan_run(asked.run, resolution)
