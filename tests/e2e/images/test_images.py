@@ -100,7 +100,7 @@ def test_the_operator_says_what_it_is_not_told_and_holds_no_torch():
             "import importlib, pkgutil, msm_operator, sys, importlib.util as u\n"
             "for m in pkgutil.walk_packages(msm_operator.__path__, 'msm_operator.'):\n"
             "    m.name.endswith('__main__') or importlib.import_module(m.name)\n"
-            "import mlflow, scipy.special, torchx.specs, kubernetes.aio, minio, huggingface_hub, tokenizers, openai, jinja2\n"
+            "import mlflow, scipy.special, torchx.specs, kubernetes.aio, minio, huggingface_hub, tokenizers, jinja2\n"
             "assert u.find_spec('torch') is None\n"
             "print('imported', len([n for n in sys.modules if n.startswith('msm_operator')]))\n"
         )
