@@ -1,7 +1,8 @@
 """A decision as people read it: the run's status in the store and the status of the resource.
 
 Pure. Neighbours: `decide_stages` decided, `msm.local.status` is the store's form, which every command prints. Invariant: messages of
-conditions hold names and causes, never numbers that creep, so that a status is written on transitions.
+conditions hold names and causes, never numbers that creep, so that a status is written on transitions. Until the end the reason of
+Succeeded is what the run is doing, since that is the reason that `kubectl get` shows.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -136,7 +137,8 @@ def _headline(decision: Decision) -> str:
 
 def _conditions(decision: Decision, outside: Outside) -> Iterator[Wanted]:
     yield Wanted(ConditionType.ACCEPTED, "True", Reason.PLANNED, "inputs are resolved and the plan is frozen")
-    yield _progressing(decision, outside)
+    progressing = _progressing(decision, outside)
+    yield progressing
     yield _suspended(decision)
     failed = "; ".join(f"{v.stage.name}: {v.reason}: {v.message}" for v in decision.views if v.state is State.FAILED)
     match decision.phase:
@@ -147,8 +149,7 @@ def _conditions(decision: Decision, outside: Outside) -> Iterator[Wanted]:
             yield Wanted(ConditionType.SUCCEEDED, "True", Reason.ALL_COMMITTED, outside.note or "everything is committed")
             yield Wanted(ConditionType.FAILED, "False", Reason.ALL_COMMITTED)
         case _:
-            reason = Reason.CONCLUDING if decision.phase is RunPhase.COMPLETE else Reason.NOT_FINISHED
-            yield Wanted(ConditionType.SUCCEEDED, "False", reason)
+            yield Wanted(ConditionType.SUCCEEDED, "False", progressing.reason)
             yield Wanted(ConditionType.FAILED, "False", Reason.NOT_FINISHED, failed)
 
 
@@ -215,7 +216,7 @@ def refused(generation: int, reason: Reason, message: str, sure: bool = True) ->
             Wanted(ConditionType.ACCEPTED, status, reason, message),
             Wanted(ConditionType.PROGRESSING, "False" if sure else "True", reason, message),
             Wanted(ConditionType.SUSPENDED, "False", Reason.ACTIVE),
-            Wanted(ConditionType.SUCCEEDED, "False", Reason.NOT_FINISHED),
+            Wanted(ConditionType.SUCCEEDED, "False", reason),
             Wanted(ConditionType.FAILED, "False", Reason.NOT_FINISHED),
         ],
     )

@@ -328,3 +328,26 @@ def test_what_does_not_need_a_stage_that_was_given_up_is_still_done(workshop: Wo
     assert workshop.condition("Failed")["status"] == "True"
     assert workshop.status()["plan"]["done"] == 2, "the outline and the composed chats need no model"
     assert {row["state"] for row in workshop.status()["stages"]} == {"failed", "blocked"}
+
+
+def test_the_reason_that_kubectl_shows_is_what_the_run_is_doing(workshop: Workshop) -> None:
+    def shown() -> str:
+        return str(workshop.condition("Succeeded")["reason"])
+
+    workshop.submit(msm_run(**CHAIN))
+    workshop.reconcile()
+    assert shown() == "Pending"
+    (job,) = workshop.jobs()
+    workshop.pod(job)
+    workshop.reconcile()
+    assert shown() == "StagesRunning"
+    workshop.change(suspend=True)
+    workshop.reconcile()
+    workshop.reconcile()
+    assert shown() == "Suspended"
+    workshop.change(suspend=False)
+    workshop.finish()
+    assert shown() == "AllCommitted"
+    workshop.submit(msm_run("wrong", arms=[{"name": "x", "midtrain": ["hoem"]}]))
+    workshop.reconcile("wrong")
+    assert workshop.condition("Succeeded", "wrong")["reason"] == "InvalidSpec"
