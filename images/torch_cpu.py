@@ -25,6 +25,8 @@ GPU_ONLY = re.compile(r"(nvidia|cuda)-|triton==")
 CUDA_LIBRARY = re.compile(r"lib(cu|nccl|nvshmem|nvrtc|nvJit|nvtx|nvperf)")
 CUDA_SYMBOL = re.compile(r"(cu[A-Z]|cuda|cublas|cudnn|cufft|cuFile|cupti|curand|cusolver|cusparse|nccl|nvrtc|nvshmem|nvJit|nvtx)")
 NO_DEVICE = 100
+SAYS = re.compile(r"(cuda|cublas|cublasLt|cudnn|cusparse|nccl|nvrtc)Get(Error|Status)(String|Name)|ncclGetLastError")
+"""Functions that answer with a text: torch reads it when it reports an error, and would read address 100."""
 
 
 @dataclass(slots=True)
@@ -79,12 +81,18 @@ def undefined(symbols: str) -> Iterator[tuple[str, str]]:
             yield size_and_rest[-1], version
 
 
+def function(name: str) -> str:
+    """A function in C that answers that there is no device, in words where words are asked for."""
+    answers = ("const char*", '"no device"') if SAYS.fullmatch(name) else ("long", NO_DEVICE)
+    return f"{answers[0]} {name}(void) {{ return {answers[1]}; }}\n"
+
+
 def write_stub(target: Path, versioned: dict[str, set[str]], plain: set[str]) -> None:
     """A library in which every function answers that there is no device."""
     with tempfile.TemporaryDirectory() as directory:
         source, script = Path(directory, "stub.c"), Path(directory, "stub.map")
         names = sorted(plain.union(*versioned.values()))
-        source.write_text("".join(f"long {name}(void) {{ return {NO_DEVICE}; }}\n" for name in names))
+        source.write_text("".join(function(name) for name in names))
         script.write_text("".join(f"{version} {{ global: {'; '.join(sorted(named))}; }};\n" for version, named in versioned.items()))
         options = ["-shared", "-fPIC", "-w", "-O1", "-fno-builtin", f"-Wl,-soname,{target.name}"]
         mapped = [f"-Wl,--version-script={script}"] if script.stat().st_size else []
