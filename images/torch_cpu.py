@@ -1,13 +1,12 @@
 """Makes torch from the package index, which is built for CUDA, importable without 3 GB of CUDA packages: for images on processors.
 
-Run while an image is built (images/trainer/Dockerfile, images/serve/Dockerfile); nothing of it runs later. torch's libraries are linked
-against CUDA's, so without those the import fails. `stubs` writes one small library for each that is missing: it has the symbols and
-versions that torch asks for, and every function answers 100, which is cudaErrorNoDevice. torch then finds no device, as on any machine
-without one. Invariant: a symbol that torch needs and no stub has fails the build (`check` imports torch with every symbol bound at once).
-Needs gcc and objdump. Cost: some 20 s.
+Run while an image is built (images/trainer/Dockerfile, images/serve/Dockerfile), after `cpu_lock` left the packages out; nothing of it
+runs later. torch's libraries are linked against CUDA's, so without those the import fails. This writes one small library for each that is
+missing: it has the symbols and versions that torch asks for, and every function answers 100, which is cudaErrorNoDevice. torch then finds
+no device, as on any machine without one. Invariant: a symbol that torch needs and no stub has ends the build, because the Dockerfiles
+import torch with every symbol bound at once. Needs gcc and objdump. Cost: some 20 s.
 
-    torch_cpu.py requirements LOCK     print a lock without the packages that only a GPU needs
-    torch_cpu.py stubs SITE-PACKAGES   write the stubs into torch/lib
+    torch_cpu.py SITE-PACKAGES         write the stubs into torch/lib
 """
 
 from __future__ import annotations
@@ -21,7 +20,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-GPU_ONLY = re.compile(r"(nvidia|cuda)-|triton==")
 CUDA_LIBRARY = re.compile(r"lib(cu|nccl|nvshmem|nvrtc|nvJit|nvtx|nvperf)")
 CUDA_SYMBOL = re.compile(r"(cu[A-Z]|cuda|cublas|cudnn|cufft|cuFile|cupti|curand|cusolver|cusparse|nccl|nvrtc|nvshmem|nvJit|nvtx)")
 NO_DEVICE = 100
@@ -36,12 +34,6 @@ class Needs:
     libraries: set[str] = field(default_factory=set)
     versioned: dict[str, dict[str, set[str]]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(set)))
     plain: set[str] = field(default_factory=set)
-
-
-def without_gpu(lock: str) -> str:
-    """The entries of a lock that a processor needs."""
-    entries = re.split(r"(?m)^(?=[A-Za-z0-9])", lock)
-    return "".join(entry for entry in entries if not GPU_ONLY.match(entry))
 
 
 def output(*command: str) -> str:
@@ -109,18 +101,5 @@ def stubs(site: Path) -> None:
         print(f"torch_cpu: stub {name}", flush=True)
 
 
-def main(arguments: list[str]) -> int:
-    """One of the two commands above."""
-    match arguments:
-        case ["requirements", lock]:
-            sys.stdout.write(without_gpu(Path(lock).read_text(encoding="utf-8")))
-        case ["stubs", site]:
-            stubs(Path(site))
-        case _:
-            print(__doc__, file=sys.stderr)
-            return 2
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    stubs(Path(sys.argv[1]))

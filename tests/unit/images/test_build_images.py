@@ -156,7 +156,7 @@ def test_a_build_sees_only_what_is_listed(build, tmp_path):
     image = build.images(build.Choice(None, "cuda"))["serve"]
     build.stage(image, tmp_path)
     there = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
-    assert there == {"images/torch_cpu.py", "requirements/serve.lock.txt", "requirements/uv.lock.txt"}
+    assert there == {"images/cpu_lock.py", "images/torch_cpu.py", "requirements/serve.lock.txt", "requirements/uv.lock.txt"}
 
 
 def test_what_is_published_is_built_first_and_named_by_digest(build, tmp_path, with_fake, monkeypatch):

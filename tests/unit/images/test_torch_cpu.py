@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-PROGRAM = Path(__file__).resolve().parents[3] / "images" / "torch_cpu.py"
+IMAGES = Path(__file__).resolve().parents[3] / "images"
 LOCK = """nvidia-cublas==13.1 \\
     --hash=sha256:aa
     # via torch
@@ -20,25 +20,27 @@ torch==2.13.0 \\
 triton==3.7 \\
     --hash=sha256:dd
 """
-CUDA = "int cudaGetDeviceCount(int *n) { *n = 8; return 0; }\n"
+CUDA = """int cudaGetDeviceCount(int *n) { *n = 8; return 0; }
+const char *cudaGetErrorString(int n) { return "fine"; }
+"""
 NCCL = "int ncclGetVersion(int *n) { return 0; }\n"
-TORCH = """int cudaGetDeviceCount(int *); int ncclGetVersion(int *);
+TORCH = """int cudaGetDeviceCount(int *); int ncclGetVersion(int *); const char *cudaGetErrorString(int);
+const char *why(void) { return cudaGetErrorString(100); }
 int devices(void) { int n = 0; return cudaGetDeviceCount(&n); }
 int nccl(void) { int n = 0; return ncclGetVersion(&n); }
 """
 
 
-@pytest.fixture(scope="module")
-def torch_cpu():
-    spec = importlib.util.spec_from_file_location("torch_cpu", PROGRAM)
+def load(name):
+    spec = importlib.util.spec_from_file_location(name, IMAGES / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
-    sys.modules["torch_cpu"] = module
+    sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
 
 
-def test_a_lock_for_a_processor_keeps_the_other_entries_whole(torch_cpu):
-    kept = torch_cpu.without_gpu(LOCK)
+def test_a_lock_for_a_processor_keeps_the_other_entries_whole():
+    kept = load("cpu_lock").without_gpu(LOCK)
     assert kept.splitlines() == [*LOCK.splitlines()[3:7]]
 
 
@@ -51,16 +53,17 @@ def shared(directory, name, source, *options):
 
 
 @pytest.mark.skipif(not (shutil.which("gcc") and shutil.which("objdump")), reason="needs gcc and objdump, which only an image's build has")
-def test_a_library_that_was_linked_against_cuda_loads_and_is_told_of_no_device(torch_cpu, tmp_path):
+def test_a_library_that_was_linked_against_cuda_loads_and_is_told_of_no_device(tmp_path):
     place = tmp_path / "torch" / "lib"
     place.mkdir(parents=True)
-    (tmp_path / "versions").write_text("libcudart.so.13 { global: cudaGetDeviceCount; };\n")
+    (tmp_path / "versions").write_text("libcudart.so.13 { global: cudaGetDeviceCount; cudaGetErrorString; };\n")
     cudart = shared(tmp_path, "libcudart.so.13", CUDA, f"-Wl,--version-script={tmp_path / 'versions'}")
     nccl = shared(tmp_path, "libnccl.so.2", NCCL)
     torch = shared(tmp_path, "libtorch_cuda.so", TORCH, str(cudart), str(nccl), "-Wl,-rpath,$ORIGIN")
     torch = shutil.move(torch, place)
     with pytest.raises(OSError, match="cannot open shared object"):
         ctypes.CDLL(str(torch))
-    torch_cpu.stubs(tmp_path)
+    load("torch_cpu").stubs(tmp_path)
     loaded = ctypes.CDLL(str(torch), mode=2)
-    assert (loaded.devices(), loaded.nccl()) == (100, 100)
+    loaded.why.restype = ctypes.c_char_p
+    assert (loaded.devices(), loaded.nccl(), loaded.why()) == (100, 100, b"no device")
