@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 from msm.errors import MSMError, TryAgain, UserError
 from msm.tracking.config import TrackingConfig
@@ -63,7 +64,7 @@ def mlflow_errors(config: TrackingConfig) -> Iterator[None]:
     """Convert everything MLflow and what it stands on may raise.
 
     Raises:
-        UserError: the server refuses the credentials.
+        UserError: the server refuses the credentials, or the name by which it is called.
         TryAgain: it does not answer, or the file is busy; the message is one line.
     """
     try:
@@ -72,6 +73,9 @@ def mlflow_errors(config: TrackingConfig) -> Iterator[None]:
         raise
     except Exception as error:
         text = one_line(error)
+        if "Host header" in str(error):
+            fix = f"start it with --allowed-hosts {urlsplit(config.uri).netloc}"
+            raise UserError("spec.tracking.uri", f"{config.uri} refuses to be called by that name (its Host header)", fix) from error
         if any(code in text for code in ("error code 401", "error code 403", "status code: 401", "status code: 403")):
             raise UserError(
                 "spec.tracking.uri",

@@ -32,6 +32,7 @@ NEEDED = {
     "see how pods end": ("watch", "pods", ""),
     "see whether a model is served": ("watch", "deployments.apps", ""),
     "read a named input": ("get", "configmaps", ""),
+    "look for a named queue": ("get", "localqueues.kueue.x-k8s.io", ""),
     "tell what happened": ("create", "events.events.k8s.io", ""),
 }
 NOT_NEEDED = {

@@ -24,6 +24,7 @@ from msm_operator.controllers.credentials import access
 from msm_operator.controllers.decide_stages import Decision, View
 from msm_operator.controllers.documents import Documents
 from msm_operator.controllers.observed import Observed, served_endpoints
+from msm_operator.controllers.queues import without_queue
 from msm_operator.controllers.rooms import Rooms
 from msm_operator.controllers.walls import around_run, wall_in
 from msm_operator.runtime.errors import Conflict, Forbidden, Invalid, NotFound
@@ -37,9 +38,10 @@ async def act(
 ) -> Decision:
     """Apply and delete; returns the decision as it came out."""
     refused = await _wall_in(obj, documents, decision, rooms)
-    if refused:
-        decision = _walled_off(decision, refused)
-    else:
+    lacking = await without_queue(documents.run, documents.cluster.namespace, rooms.get) if decision.starts else ""
+    if refused or lacking:
+        decision = _kept_back(decision, Reason.REFUSED if refused else Reason.NOT_INSTALLED, refused or lacking)
+    if not refused:
         await _serve(obj, documents, observed, decision, rooms)
     for child in decision.stops:
         await rooms.writer.delete(child.resource, Key(documents.cluster.namespace, child.name), uid=child.uid)
@@ -55,9 +57,9 @@ async def _wall_in(obj: Mapping[str, Any], documents: Documents, decision: Decis
     return await wall_in(around_run(obj, documents.run, documents.config, rooms.installation), rooms)
 
 
-def _walled_off(decision: Decision, why: str) -> Decision:
+def _kept_back(decision: Decision, reason: Reason, why: str) -> Decision:
     """Nothing is started, and why is said of what was to start."""
-    held = {view.stage.fingerprint: _held(view, Reason.REFUSED, why) for view in decision.starts}
+    held = {view.stage.fingerprint: _held(view, reason, why) for view in decision.starts}
     return replace(decision, starts=(), views=tuple(held.get(view.stage.fingerprint, view) for view in decision.views))
 
 

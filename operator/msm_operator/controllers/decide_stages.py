@@ -15,6 +15,7 @@ from msm.local.status import State
 from msm.plan import Stage, kinds
 from msm.plan.decide import Ending, Fail, WaitUntil, blocked, needed, next_attempt, ready
 from msm_operator.backends.children import Child, Phase
+from msm_operator.controllers.advice import advised
 from msm_operator.controllers.observed import Observed, served_endpoints, short, under_way
 from msm_operator.status.history import Ended, History
 from msm_operator.status.model import FINGERPRINT
@@ -151,7 +152,7 @@ def _running(observed: Observed, stage: Stage, history: History) -> View:
     if child is None or child.phase is Phase.RUNNING or child.number != history.active:
         return View(stage, State.RUNNING, history)
     if child.trouble is not None:
-        return View(stage, State.WAITING, history, child.trouble.reason, child.trouble.message)
+        return View(stage, State.WAITING, history, child.trouble.reason, advised(child.trouble, stage))
     return View(stage, State.WAITING, history, Reason.PENDING, "its pods are being started")
 
 

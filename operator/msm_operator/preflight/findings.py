@@ -46,7 +46,7 @@ CONTROLLERS: Mapping[str, Controller] = {
     "serving": Controller(
         INFERENCESERVICES, "KServe", "runs that serve a model, and EvalDeployments, wait", "install KServe (v0.15 or newer)"
     ),
-    "queues": Controller(WORKLOADS, "Kueue", "execution.queueName has no effect", "install Kueue (v0.13 or newer)"),
+    "queues": Controller(WORKLOADS, "Kueue", "runs with execution.queueName wait", "install Kueue (v0.13 or newer)"),
 }
 
 

@@ -45,5 +45,7 @@ PYTORCHJOBS: Final = Resource("kubeflow.org", "v1", "pytorchjobs", "PyTorchJob")
 INFERENCESERVICES: Final = Resource("serving.kserve.io", "v1beta1", "inferenceservices", "InferenceService")
 SERVING_RUNTIMES: Final = Resource("serving.kserve.io", "v1alpha1", "servingruntimes", "ServingRuntime")
 WORKLOADS: Final = Resource("kueue.x-k8s.io", "v1beta2", "workloads", "Workload")
+LOCAL_QUEUES: Final = tuple(Resource("kueue.x-k8s.io", version, "localqueues", "LocalQueue") for version in ("v1beta2", "v1beta1"))
+"""By either version that a Kueue may serve."""
 MSMRUNS: Final = Resource("modelspec.dev", "v1alpha1", "msmruns", "MSMRun")
 EVALDEPLOYMENTS: Final = Resource("modelspec.dev", "v1alpha1", "evaldeployments", "EvalDeployment")

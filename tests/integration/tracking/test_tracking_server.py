@@ -177,3 +177,10 @@ def test_refused_credentials_are_the_users_mistake_and_never_repeated(store, mon
     assert "hunter2" not in str(caught.value)
     server.shutdown()
     server.server_close()
+
+
+def test_a_server_that_refuses_the_name_it_is_called_by_says_which_option_to_give_it(store, server, monkeypatch):
+    monkeypatch.setenv("MLFLOW_SERVER_ALLOWED_HOSTS", "elsewhere.example")
+    server.start()
+    with pytest.raises(UserError, match=f"its Host header.*; start it with --allowed-hosts 127.0.0.1:{server.port}"):
+        sync(committed_snapshot(store, run_data(), only=("fetch",)), store, TrackingConfig(server.uri, "e"), TickingClock())

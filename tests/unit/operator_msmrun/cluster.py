@@ -215,6 +215,11 @@ def msm_run(name: str = "example", **spec: Any) -> dict[str, Any]:
     return data
 
 
+def local_queue(name: str) -> dict[str, Any]:
+    """A queue of the namespace."""
+    return {"kind": "LocalQueue", "metadata": {"name": name, "namespace": NAMESPACE}}
+
+
 class Workshop:
     """A controller over a fake cluster and a real file store; the test plays everybody else."""
 

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from msm.local.records import load_results, load_status
-from msm_operator.runtime.resources import JOBS, PYTORCHJOBS
+from msm_operator.runtime.resources import JOBS, LOCAL_QUEUES, PYTORCHJOBS
 from msm_operator.runtime.seams import Key
-from tests.unit.operator_msmrun.cluster import CHAIN, NAMESPACE, Workshop, msm_run
+from tests.unit.operator_msmrun.cluster import CHAIN, NAMESPACE, Workshop, local_queue, msm_run
 
 
 def test_a_run_is_accepted_its_plan_frozen_and_its_first_stage_started(workshop: Workshop) -> None:
@@ -265,6 +265,7 @@ def test_a_stage_at_work_beyond_its_deadline_is_stopped_and_given_up(workshop: W
 
 
 def test_waiting_for_kueue_counts_for_no_deadline(workshop: Workshop) -> None:
+    workshop.cluster.put(LOCAL_QUEUES[0], local_queue("team"))
     workshop.submit(msm_run(execution={"deadline": "1h", "queueName": "team"}))
     workshop.reconcile()
     (job,) = workshop.jobs()
