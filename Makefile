@@ -70,7 +70,7 @@ bench-operator: $(DEV) cluster-tools ## runs started a second, latency, writes, 
 chaos: $(DEV) cluster-tools ## the operator: 1,000 injected crashes and 50 real kills of two replicas; nothing may be lost
 	$(BIN)/python -m tests.chaos.operator --seed $(or $(SEED),0)
 
-chaos-local: $(DEV) ## 40 real kills and 500 injected crashes; nothing may be lost
+chaos-local: $(DEV) ## 40 real kills and 600 injected crashes; nothing may be lost
 	$(BIN)/python -m tests.chaos.local --seed $(or $(SEED),0)
 
 lock: ## resolve requirements/*.in again

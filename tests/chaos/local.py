@@ -31,6 +31,8 @@ WITHOUT_OTHERS = tuple(fault for fault in Fault if fault is not Fault.OVERTAKEN)
 REAL_SHARE = 12
 """One crash in so many is injected into a run that really trains and evaluates."""
 SPACING, REAL_SPACING = 12, 25
+INJECTED = 600
+"""One at every operation of a run (230) for the machine and for the stage's process, and some at random on top."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -56,7 +58,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.local", description="kills and injected crashes, counted")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kills", type=int, default=40, help="real SIGKILLs")
-    parser.add_argument("--injected", type=int, default=500, help="injected crashes, at least")
+    parser.add_argument("--injected", type=int, default=INJECTED, help="injected crashes, at least")
     parser.add_argument("--away", type=float, default=60.0, help="seconds that S3 and MLflow are away; 0: leave that part out")
     parser.add_argument("--lanes", type=int, default=2, help="chains that are killed side by side")
     parser.add_argument("--root", type=Path, help="directory to work in and to keep; default: a temporary one")
