@@ -41,6 +41,8 @@ KILLS_A_RESTART = 8
 AT_ONCE = 4
 """Runs under way at a time."""
 END_SECONDS = 420.0
+LEADS_SECONDS = 240.0
+"""Somebody must lead by then; on a busy machine a process alone takes a minute to start."""
 KINDS = ("batch/v1", "jobs"), ("kubeflow.org/v1", "pytorchjobs")
 OUTAGES = (urllib3.exceptions.HTTPError, OSError, MSMError, Refused, KeyError)
 """What people and workers meet while the API server is away; they try again."""
@@ -87,7 +89,7 @@ class Bench:
     wrong: list[str] = field(default_factory=list)
     stop: threading.Event = field(default_factory=threading.Event)
 
-    def list(self, version: str, plural: str) -> list[Object]:
+    def listed(self, version: str, plural: str) -> list[Object]:
         root = f"/apis/{version}" if "/" in version else f"/api/{version}"
         reply = self.plane.api.request("GET", f"{root}/namespaces/{NAMESPACE}/{plural}")
         if reply.status != 200:
@@ -96,7 +98,7 @@ class Bench:
         return items
 
     def runs(self) -> dict[str, Object]:
-        return {run["metadata"]["name"]: run for run in self.list("modelspec.dev/v1alpha1", "msmruns")}
+        return {run["metadata"]["name"]: run for run in self.listed("modelspec.dev/v1alpha1", "msmruns")}
 
     # people
 
@@ -198,7 +200,7 @@ class Bench:
         return [self.draw.choice(leading if leading and self.draw.random() < 0.8 else self.replicas)]
 
     def _until_somebody_leads(self) -> None:
-        until = time.monotonic() + 90
+        until = time.monotonic() + LEADS_SECONDS
         while not any(" leads" in one.log for one in self.replicas):
             dead = [one for one in self.replicas if one.process.poll() is not None]
             if dead or time.monotonic() > until:
@@ -230,7 +232,7 @@ class Bench:
 
     def _orphans(self, there: set[str]) -> Iterator[str]:
         for version, plural in (*KINDS, ("v1", "pods")):
-            yield from (one["metadata"]["name"] for one in self.list(version, plural) if one["metadata"]["labels"].get(RUN) not in there)
+            yield from (one["metadata"]["name"] for one in self.listed(version, plural) if one["metadata"]["labels"].get(RUN) not in there)
 
 
 def ended(run: Object) -> bool:
@@ -281,7 +283,7 @@ def _made_twice(bench: Bench) -> Iterator[str]:
 def _second_attempts(bench: Bench) -> Iterator[str]:
     """Second attempts in runs that nobody suspended: no stage ever failed, so there is no reason for one."""
     for version, plural in KINDS:
-        for job in bench.list(version, plural):
+        for job in bench.listed(version, plural):
             labels = job["metadata"]["labels"]
             if labels[ATTEMPT] != "1" and labels[RUN] not in bench.suspended:
                 yield f"attempt {labels[ATTEMPT]} for no reason: {job['metadata']['name']}"
