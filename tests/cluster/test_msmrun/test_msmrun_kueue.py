@@ -6,6 +6,7 @@ from tests.cluster.control_plane import ControlPlane
 from tests.cluster.test_msmrun.installation import TINY, Installation
 
 Room = tuple[Installation, str]
+QUEUED = {"queueName": "team"}
 
 
 def quota(plane: ControlPlane, namespace: str, pods: int, drained: bool = False) -> None:
@@ -34,7 +35,7 @@ def quota(plane: ControlPlane, namespace: str, pods: int, drained: bool = False)
 def test_a_run_without_quota_is_queued_and_goes_on_when_there_is_some(kueue: ControlPlane, room: Room) -> None:
     operator, namespace = room
     quota(kueue, namespace, 0)
-    operator.submit(namespace, **TINY, execution={"queueName": "team"})
+    operator.submit(namespace, **TINY, execution=QUEUED)
     operator.until(lambda: operator.condition(namespace, "Progressing").get("reason") == "Queued", 90)
     row: dict[str, Any] = operator.get(namespace)["status"]["stages"][0]
     assert (row["reason"], "startTime" in row) == ("Queued", False), "waiting for quota counts for no deadline"
@@ -48,7 +49,7 @@ def test_a_run_without_quota_is_queued_and_goes_on_when_there_is_some(kueue: Con
 def test_what_kueue_evicts_gives_its_pods_back_and_goes_on_as_the_same_attempt(kueue: ControlPlane, room: Room) -> None:
     operator, namespace = room
     quota(kueue, namespace, 4)
-    operator.submit(namespace, arms=[{"name": "msm", "midtrain": ["america"]}], demonstrations=[], execution={"queueName": "team"})
+    operator.submit(namespace, arms=[{"name": "msm", "midtrain": ["america"]}], demonstrations=[], registry={"model": "x"}, execution=QUEUED)
 
     def training() -> list[dict[str, Any]]:
         return [p for p in operator.pods(namespace) if p["metadata"]["labels"].get("modelspec.dev/stage-kind") == "midtrain"]
