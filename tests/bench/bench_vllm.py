@@ -1,8 +1,9 @@
 """The client against a real vLLM: tokens/s beside vLLM's own benchmark, and how much of the prompts its prefix cache holds.
 
-A part of `make bench-synth` (`--part vllm`). Both sides ask the same server the same questions, as many at a time, with the same limit of
-tokens; rounds alternate, so that a busy machine slows both, and the ratio is the median over neighbours. Server, model and both clients
-share this machine's processor. Cost: some minutes of it to start the server and the other benchmark, then the rounds.
+A part of `make bench-synth` (`--part vllm`). All sides ask the same server the same questions, as many at a time, with the same limit of
+tokens; rounds alternate, so that a busy machine slows all, and ratios are medians over neighbours. vLLM's benchmark streams, token by
+token, which costs server and client processor time that the model lacks where all share one processor; so a bare loop that does not
+stream stands beside it. Cost: some minutes to start the server and the other benchmark, then the rounds.
 """
 
 import argparse
@@ -13,7 +14,7 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -48,6 +49,29 @@ async def _ours(server: VLLMServer, requests: int, tokens: int) -> tuple[float, 
         wall = time.perf_counter() - began
     made = sum(answer.usage.completion for answer in answers)
     return made / wall, made
+
+
+async def _bare(server: VLLMServer, requests: int, tokens: int) -> tuple[float, int]:
+    """The same questions by the HTTP library alone: no stream, no checks, no waiting room."""
+    import httpx2
+    import openai
+
+    free = asyncio.Semaphore(AT_ONCE)
+    limits = httpx2.Limits(max_connections=AT_ONCE)
+    async with openai.DefaultAioHttpClient(limits=limits, timeout=None, headers={"Authorization": f"Bearer {KEY}"}) as client:
+
+        async def ask(prompt: str) -> int:
+            turn = {"role": "user", "content": prompt}
+            body = {"model": MODEL, "messages": [turn], "max_tokens": tokens, "temperature": 0.0}
+            async with free:
+                answer = await client.post(f"{server.base_url}/chat/completions", json=body)
+            return answer.json()["usage"]["completion_tokens"]
+
+        asked = prompts(requests)
+        await ask(asked[0])
+        began = time.perf_counter()
+        made = sum(await asyncio.gather(*(ask(prompt) for prompt in asked)))
+        return made / (time.perf_counter() - began), made
 
 
 class Theirs:
@@ -95,22 +119,28 @@ def running_theirs(server: VLLMServer, requests: int, tokens: int, scratch: Path
             process.kill()
 
 
-def compare(server: VLLMServer, rounds: int, requests: int, tokens: int, scratch: Path) -> float:
-    """Ours over theirs, median of neighbouring rounds, after one of each that counts for nothing."""
-    ours, theirs = [], []
+def compare(server: VLLMServer, rounds: int, requests: int, tokens: int, scratch: Path) -> dict[str, float]:
+    """Ours over theirs and over the bare loop, medians of neighbouring rounds, after one of each that counts for nothing."""
+    found: dict[str, list[tuple[float, int]]] = {"ours": [], "theirs": [], "bare": []}
     with running_theirs(server, requests, tokens, scratch) as bench:
+        sides: dict[str, Callable[[], tuple[float, int]]] = {
+            "ours": lambda: asyncio.run(_ours(server, requests, tokens)),
+            "theirs": bench.round,
+            "bare": lambda: asyncio.run(_bare(server, requests, tokens)),
+        }
         for number in range(-1, rounds):
-            for mine in (True, False) if number % 2 else (False, True):
-                speed = asyncio.run(_ours(server, requests, tokens)) if mine else bench.round()
+            for name in list(sides) if number % 2 else list(sides)[::-1]:
+                speed = sides[name]()
                 if number >= 0:
-                    (ours if mine else theirs).append(speed)
-    ratio = statistics.median(mine[0] / other[0] for mine, other in zip(ours, theirs, strict=True))
-    made = [sorted({tokens for _, tokens in side}) for side in (ours, theirs)]
-    print(
-        f"real server, {requests} questions, {AT_ONCE} at a time, up to {tokens} tokens each: ours {_middle(ours):.1f} tokens/s,"
-        f" vLLM's own benchmark {_middle(theirs):.1f}, {ratio:.3f} (goal {GOAL:g}); tokens made a round: {made[0]} and {made[1]}"
-    )
-    return ratio
+                    found[name].append(speed)
+    for name, said in {"ours": "ours", "theirs": "vLLM's own benchmark (streams)", "bare": "bare loop (does not)"}.items():
+        made = sorted({tokens for _, tokens in found[name]})
+        print(f"real server, {requests} questions, {AT_ONCE} at a time: {said} {_middle(found[name]):.1f} tokens/s, {made} tokens a round")
+    return {name: _ratio(found["ours"], found[name]) for name in ("theirs", "bare")}
+
+
+def _ratio(ours: list[tuple[float, int]], others: list[tuple[float, int]]) -> float:
+    return statistics.median(mine / other for (mine, _), (other, _) in zip(ours, others, strict=True))
 
 
 def _middle(speeds: list[tuple[float, int]]) -> float:
@@ -132,13 +162,15 @@ def figures(arguments: argparse.Namespace) -> dict[str, float | None]:
 
 
 def _measured(server: VLLMServer, arguments: argparse.Namespace, scratch: Path) -> dict[str, float | None]:
-    ratio = compare(server, arguments.rounds, arguments.served_requests, arguments.served_tokens, scratch)
+    ratios = compare(server, arguments.rounds, arguments.served_requests, arguments.served_tokens, scratch)
+    print(f"ours over vLLM's own {ratios['theirs']:.3f} (goal {GOAL:g}), over the bare loop {ratios['bare']:.3f}")
     found = write_documents(server, arguments.served_documents, tokens=8)
     print(
         f"document stage, {found.questions} documents of a spec of 2.6 thousand tokens: {found.hit_rate:.3f} of {found.queries:.0f} prompt"
         f" tokens came from the server's prefix cache (goal {GOAL_PREFIX:g})"
     )
-    return {"client_vs_server": round(ratio, 3), "prefix_hit_rate": round(found.hit_rate, 3)}
+    figures = {"client_vs_server": ratios["theirs"], "server_vs_bare": ratios["bare"], "prefix_hit_rate": found.hit_rate}
+    return {name: round(figure, 3) for name, figure in figures.items()}
 
 
 def main() -> None:
