@@ -19,7 +19,17 @@ ADVICE = {
 
 def advised(trouble: Trouble, stage: Stage) -> str:
     """The trouble's message with what to do."""
-    step = _room(stage) if trouble.reason is Reason.UNSCHEDULABLE else ADVICE.get(trouble.reason)
+    return _with_step(trouble, _room(stage))
+
+
+def advised_of_endpoint(trouble: Trouble, endpoint: str) -> str:
+    """The same of the pods of an endpoint: one of the run's, or the server of an eval's arms."""
+    field = f"serve.gpus of endpoint {endpoint}, or serving.evalGpus of the chart for arms"
+    return _with_step(trouble, f"add nodes, or ask for fewer GPUs: {field}")
+
+
+def _with_step(trouble: Trouble, room: str) -> str:
+    step = room if trouble.reason is Reason.UNSCHEDULABLE else ADVICE.get(trouble.reason)
     return trouble.message if step is None else f"{trouble.message}; {step}"
 
 

@@ -9,8 +9,10 @@ from datetime import datetime
 from typing import Any
 
 from msm_operator.backends.children import POD_LAG, Child, newest, read_child
-from msm_operator.backends.names import endpoint_name
+from msm_operator.backends.failures import trouble
+from msm_operator.backends.names import ENDPOINT, RUN_UID, endpoint_name
 from msm_operator.backends.serving import is_ready, why_not
+from msm_operator.controllers.advice import advised_of_endpoint
 from msm_operator.controllers.documents import Documents
 from msm_operator.controllers.look import Memory
 from msm_operator.controllers.observed import EndpointView, Observed, Policy, served_endpoints, short
@@ -47,7 +49,7 @@ def observe(
         histories=histories(obj.get("status", {})),
         older=[c for c in children if c.number <= newest_[c.stage].number - KEPT_ATTEMPTS],
         progress=dict(memory.progress),
-        endpoints=_endpoints(documents, caches),
+        endpoints=_endpoints(obj["metadata"]["uid"], documents, caches),
         training=installed.training(),
         serving=installed.serving(),
     )
@@ -75,14 +77,23 @@ def _is_absent(observed: Observed, stage: str) -> bool:
     return history.active > history.attempts and (child is None or child.number < history.active)
 
 
-def _endpoints(documents: Documents, caches: Caches) -> dict[str, EndpointView]:
+def _endpoints(uid: str, documents: Documents, caches: Caches) -> dict[str, EndpointView]:
     names = {name for stage in documents.plan.stages for name in served_endpoints(stage)}
-    return {name: _endpoint(documents, name, caches) for name in names}
+    return {name: _endpoint(uid, documents, name, caches) for name in names}
 
 
-def _endpoint(documents: Documents, endpoint: str, caches: Caches) -> EndpointView:
+def _endpoint(uid: str, documents: Documents, endpoint: str, caches: Caches) -> EndpointView:
     where = documents.cluster
     name = endpoint_name(where.name, where.uid, endpoint, where.namespace)
     service = caches.services.get(Key(where.namespace, name))
     deployment = caches.deployments.get(Key(where.namespace, f"{name}-predictor"))
-    return EndpointView(service is not None, is_ready(service, deployment), why_not(service))
+    ready = is_ready(service, deployment)
+    said = "" if ready or service is None else _of_its_pods(uid, endpoint, caches)
+    return EndpointView(service is not None, ready, said or why_not(service))
+
+
+def _of_its_pods(uid: str, endpoint: str, caches: Caches) -> str:
+    """Why an endpoint's pods do not start, which KServe keeps to itself; a look at all pods, while one does not serve."""
+    labelled = ((pod, pod["metadata"].get("labels", {})) for pod in caches.pods.all())
+    found = trouble(pod for pod, labels in labelled if labels.get(ENDPOINT) == endpoint and labels.get(RUN_UID) == uid)
+    return f"{found.reason.value}: {advised_of_endpoint(found, endpoint)}" if found is not None else ""

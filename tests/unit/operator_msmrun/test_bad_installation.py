@@ -4,7 +4,6 @@ What the kubelet, the scheduler and MLflow say is theirs, word for word; the fak
 """
 
 import threading
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -15,8 +14,10 @@ import pytest
 from msm.errors import MSMError, UserError
 from msm.store import StoreConfig
 from msm_operator.runtime.errors import Forbidden
-from msm_operator.runtime.resources import LOCAL_QUEUES
-from tests.unit.operator_msmrun.cluster import CHAIN, Workshop, local_queue, msm_run
+from msm_operator.runtime.resources import INFERENCESERVICES, LOCAL_QUEUES, PODS
+from tests.unit.operator_msmrun.cluster import CHAIN, NAMESPACE, Workshop, local_queue, msm_run
+from tests.unit.operator_msmrun.test_msmrun_endpoints import SERVED
+from tests.unit.operator_msmrun.test_msmrun_tracking import until_said
 
 STORES = {
     "a wrong key": UserError("s3://bucket/p", "refuses these credentials (InvalidAccessKeyId)", "check AWS_ACCESS_KEY_ID"),
@@ -143,6 +144,25 @@ def test_without_a_gpu_in_the_cluster_the_field_that_asks_for_it_is_named(worksh
     assert "ask for fewer GPUs than 2 in spec.training.midtrain.resources.gpusPerNode" in row["message"]
 
 
+def test_without_a_gpu_for_an_endpoint_the_stage_that_asks_it_says_so(workshop: Workshop) -> None:
+    """KServe says no more than that it is being made."""
+    workshop.bucket.objects["writer/model.safetensors"] = b"large"
+    workshop.submit(msm_run(**SERVED, execution={"parallelism": 2}))
+    for _ in range(2):
+        workshop.reconcile()
+    (service,) = workshop.cluster.of(INFERENCESERVICES)
+    status = {"phase": "Pending", "conditions": [unschedulable(NO_GPU)]}
+    metadata = {"name": "writer-0", "namespace": NAMESPACE, "labels": service["metadata"]["labels"]}
+    workshop.cluster.put(PODS, {"kind": "Pod", "metadata": metadata, "status": status})
+    workshop.clock(1)
+    workshop.reconcile()
+    row = next(row for row in workshop.status()["stages"] if row["kind"] == "outline")
+    assert row["reason"] == "EndpointNotReady"
+    assert row["message"].startswith(
+        f"endpoint writer: Unschedulable: {NO_GPU}; add nodes, or ask for fewer GPUs: serve.gpus of endpoint writer"
+    )
+
+
 def test_a_volume_that_is_not_bound_is_said_in_the_schedulers_words(workshop: Workshop) -> None:
     workshop.submit(msm_run(**CHAIN))
     workshop.reconcile()
@@ -212,11 +232,7 @@ def test_an_mlflow_that_refuses_its_name_is_told_which_option_it_lacks_and_the_r
     workshop.reconciler.rooms.tracker.start()
     workshop.submit(msm_run(**CHAIN, tracking={"uri": refusing_mlflow}))
     workshop.finish()
-    until = time.monotonic() + 60
-    while workshop.condition("TrackingAvailable").get("status") != "False" and time.monotonic() < until:
-        time.sleep(0.2)
-        workshop.clock(1)
-        workshop.reconcile()
+    until_said(workshop, "False")
     said = workshop.condition("TrackingAvailable")
     assert said["reason"] == "Refused"
     assert "--allowed-hosts 127.0.0.1:" in said["message"]
