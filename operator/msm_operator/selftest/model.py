@@ -76,7 +76,7 @@ def _tokenizer() -> dict[str, object]:
     ]
     vocabulary = {word: n for n, word in enumerate([*SPECIAL, *_byte_letters()])}
     level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
-    model = {
+    model: dict[str, object] = {
         "type": "BPE",
         "vocab": vocabulary,
         "merges": [],
