@@ -57,7 +57,7 @@ def test_what_kueue_evicts_gives_its_pods_back_and_goes_on_as_the_same_attempt(k
     def until_it_trains() -> bool:
         return bool(training()) or (operator.work(namespace) and False)
 
-    operator.until(until_it_trains, 180)
+    operator.until(until_it_trains, 300)
     quota(kueue, namespace, 4, drained=True)
     operator.until(lambda: not operator.pods(namespace), 90, "Kueue has the pods deleted")
     operator.until(lambda: operator.condition(namespace, "Progressing").get("reason") == "Queued", 90)
