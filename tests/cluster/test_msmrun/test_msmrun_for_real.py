@@ -19,8 +19,8 @@ from tests.cluster.test_msmrun.installation import CODE, Installation
 SECRET = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 
 
-def execute(pod: dict[str, Any], operator: Installation, directory: Path) -> tuple[int, str]:
-    """Run a pod's command; its exit code and last message."""
+def execute(pod: dict[str, Any], operator: Installation, directory: Path, seconds: float = 900) -> tuple[int, str]:
+    """Run a pod's command, which a busy machine may take its time for; its exit code and last message."""
     (container,) = pod["spec"]["containers"]
     scratch = directory / uuid.uuid4().hex
     scratch.mkdir()
@@ -35,7 +35,7 @@ def execute(pod: dict[str, Any], operator: Installation, directory: Path) -> tup
     }
     command = [sys.executable, *container["command"][1:]]
     with (scratch / "log").open("wb") as log:
-        code = subprocess.run(command, env={**given, **secret, **places}, stdout=log, stderr=log, timeout=300, check=False).returncode
+        code = subprocess.run(command, env={**given, **secret, **places}, stdout=log, stderr=log, timeout=seconds, check=False).returncode
     return code, (scratch / "termination").read_text(encoding="utf-8").strip()
 
 
