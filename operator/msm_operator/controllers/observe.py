@@ -20,6 +20,7 @@ from msm_operator.controllers.rooms import Caches, Installed
 from msm_operator.runtime.seams import Key
 from msm_operator.status.history import EMPTY
 from msm_operator.status.model import histories
+from msm_operator.status.reasons import Reason
 
 MISSING_SECONDS = 10.0
 """How long an attempt's object may be absent from the cache before it counts as deleted."""
@@ -88,8 +89,15 @@ def _endpoint(uid: str, documents: Documents, endpoint: str, caches: Caches) -> 
     service = caches.services.get(Key(where.namespace, name))
     deployment = caches.deployments.get(Key(where.namespace, f"{name}-predictor"))
     ready = is_ready(service, deployment)
-    said = "" if ready or service is None else _of_its_pods(uid, endpoint, caches)
+    said = "" if ready or service is None else _of_its_pods(uid, endpoint, caches) or _without_pods(deployment)
     return EndpointView(service is not None, ready, said or why_not(service))
+
+
+def _without_pods(deployment: Mapping[str, Any] | None) -> str:
+    """Why an endpoint has no pods: a quota, Pod Security, an admission policy, in the words of who refused them."""
+    conditions = (deployment or {}).get("status", {}).get("conditions") or ()
+    refusals = [c for c in conditions if c.get("type") == "ReplicaFailure" and c.get("status") == "True"]
+    return f"{Reason.PODS_MISSING.value}: {refusals[0].get('message', '')}" if refusals else ""
 
 
 def _of_its_pods(uid: str, endpoint: str, caches: Caches) -> str:

@@ -14,7 +14,7 @@ import pytest
 from msm.errors import MSMError, UserError
 from msm.store import StoreConfig
 from msm_operator.runtime.errors import Forbidden
-from msm_operator.runtime.resources import INFERENCESERVICES, LOCAL_QUEUES, PODS
+from msm_operator.runtime.resources import DEPLOYMENTS, INFERENCESERVICES, LOCAL_QUEUES, PODS
 from tests.unit.operator_msmrun.cluster import CHAIN, NAMESPACE, Workshop, local_queue, msm_run
 from tests.unit.operator_msmrun.test_msmrun_endpoints import SERVED
 from tests.unit.operator_msmrun.test_msmrun_tracking import until_said
@@ -161,6 +161,21 @@ def test_without_a_gpu_for_an_endpoint_the_stage_that_asks_it_says_so(workshop: 
     assert row["message"].startswith(
         f"endpoint writer: Unschedulable: {NO_GPU}; add nodes, or ask for fewer GPUs: serve.gpus of endpoint writer"
     )
+
+
+def test_a_quota_that_refuses_an_endpoints_pods_is_said_in_its_words(workshop: Workshop) -> None:
+    workshop.bucket.objects["writer/model.safetensors"] = b"large"
+    workshop.submit(msm_run(**SERVED, execution={"parallelism": 2}))
+    for _ in range(2):
+        workshop.reconcile()
+    (service,) = workshop.cluster.of(INFERENCESERVICES)
+    refused = {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota: team, requested: requests.nvidia.com/gpu=1"}
+    metadata = {"name": f"{service['metadata']['name']}-predictor", "namespace": NAMESPACE}
+    workshop.cluster.put(DEPLOYMENTS, {"kind": "Deployment", "metadata": metadata, "status": {"conditions": [refused]}})
+    workshop.clock(1)
+    workshop.reconcile()
+    row = next(row for row in workshop.status()["stages"] if row["kind"] == "outline")
+    assert row["message"] == "endpoint writer: PodsMissing: exceeded quota: team, requested: requests.nvidia.com/gpu=1"
 
 
 def test_a_volume_that_is_not_bound_is_said_in_the_schedulers_words(workshop: Workshop) -> None:
