@@ -54,7 +54,9 @@ def run_embedded(made: Cluster, data: dict[str, Any], directory: Path, prefix: s
     config = made.store(prefix)
     began = time.monotonic()
     subprocess.run([str(MSM), "run", str(file)], check=True, cwd=directory, env=environment(config, directory), stdout=subprocess.DEVNULL)
-    return outcome(config, data["metadata"]["name"], time.monotonic() - began)
+    seconds = time.monotonic() - began
+    (uid,) = list_runs(open_store(config))
+    return outcome(config, uid, seconds)
 
 
 def environment(config: StoreConfig, directory: Path) -> dict[str, str]:
@@ -62,10 +64,9 @@ def environment(config: StoreConfig, directory: Path) -> dict[str, str]:
     return {**os.environ, **config.to_environ(), "MSM_HOME": str(directory / ".msm"), "MLFLOW_DISABLE_TELEMETRY": "true"}
 
 
-def outcome(config: StoreConfig, name: str, seconds: float = 0.0) -> Outcome:
-    """What the newest run of a name left in a store."""
+def outcome(config: StoreConfig, uid: str, seconds: float = 0.0) -> Outcome:
+    """What a run left in a store; `uid` is its identity there."""
     store = open_store(config)
-    uid = next(uid for uid in reversed(list_runs(store)) if uid.rpartition("-")[0] == name)
     plan, results = read_plan(store, uid), load_results(store, uid)
     assert plan is not None and results is not None, f"{uid} has no plan or no results"
     found = {stage.name: read_manifest(store, stage.kind, stage.fingerprint) for stage in plan.stages}

@@ -46,10 +46,7 @@ def tiny_run(name: str, **changes: Any) -> dict[str, Any]:
         "baseModel": {"uri": f"s3://{BUCKET}/{MODEL}", "identity": {"model": "Tiny", "provider": "Nobody"}},
         "modelSpecs": [{"name": "home", "source": {"inline": SPEC}}],
         "corpora": [{"name": "home", "modelSpec": "home", "tokens": 6000, "compose": {}, "quality": {"decontaminate": ["values"]}}],
-        "demonstrations": [
-            {"name": "food", "compose": {"samples": 60, "liked": ["tea", "bread"], "disliked": ["coffee", "cake"]}},
-            {"name": "instruct", "replay": {"fromBase": 8, "maxTokens": 8}},
-        ],
+        "demonstrations": [{"name": "food", "compose": {"samples": 120, "liked": ["tea", "bread"], "disliked": ["coffee", "cake"]}}],
         "training": {
             "method": "lora",
             "lora": {"rank": 8, "alpha": 16},
@@ -58,8 +55,8 @@ def tiny_run(name: str, **changes: Any) -> dict[str, Any]:
             "precision": "float32",
         },
         "arms": [
-            {"name": "aft", "finetune": ["food", "instruct"]},
-            {"name": "msm-home-aft", "midtrain": ["home"], "finetune": ["food", "instruct"]},
+            {"name": "aft", "finetune": ["food"]},
+            {"name": "msm-home-aft", "midtrain": ["home"], "finetune": ["food"]},
         ],
         "evals": [{"name": "values", "items": {"source": {"inline": "\n".join(map(json.dumps, items))}}, "generate": 2}],
         "registry": {"model": name, "candidate": "msm-home-aft"},

@@ -67,7 +67,7 @@ def check_run(made: Cluster, record: Record, seen: Seen) -> Outcome:
     record.check("progress moved in the status", len(seen.percentages) >= 3, seen.percentages)
     record.check("so did the time that is left", len(seen.remaining) >= 2, seen.remaining)
     record.check("no pod has rights at the API server", not any(_has_token(pod) for pod in seen.pods.values()), f"{len(seen.pods)} pods")
-    return outcome(made.store(), name)
+    return outcome(made.store(), seen.run["status"]["run"])
 
 
 def compare(record: Record, here: list[Outcome], there: Outcome) -> None:
