@@ -208,10 +208,10 @@ def buildah(*arguments: str, quiet: bool = False) -> str:
 
 
 @contextlib.contextmanager
-def only_builder() -> Iterator[None]:
-    """One build at a time: the second waits and finds it done."""
+def only_builder(name: str) -> Iterator[None]:
+    """Two builds of one image at a time would do everything twice: the second waits and finds it done."""
     cache_root().mkdir(parents=True, exist_ok=True)
-    with (cache_root() / ".lock").open("w") as lock:
+    with (cache_root() / f".{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -304,9 +304,10 @@ def build_missing(wanted: Sequence[Image]) -> list[str]:
             if image.record:
                 continue
             needs("buildah", "builds images without a daemon")
-            with only_builder():
-                if image.choice.base == LOCAL:
+            if image.choice.base == LOCAL:
+                with only_builder("base"):
                     make_local_base()
+            with only_builder(image.name):
                 if not image.record:
                     build(image)
         except Unable as missing:
