@@ -1,20 +1,14 @@
-"""What a user does with the definitions: explain, apply, apply again, mistype; and the manifests of this repository."""
+"""What a user does with the definitions: explain, apply, apply again, mistype. The manifests of this repository: test_manifests."""
 
 import copy
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from msm.api import parse_run
 from tests.cluster.control_plane import Api, ControlPlane
 from tests.cluster.runs import Object, deployment, full, path, small, try_create
-
-MANIFESTS = Path(__file__).resolve().parents[2] / "manifests"
-RUNS = {str(file.relative_to(MANIFESTS)): file for file in sorted(MANIFESTS.rglob("*.yaml"))}
-UPLOAD = "a file of a laptop, which a cluster cannot read; type `msm submit FILE`, which uploads it"
 
 EXPLAINED = {
     "msmruns.spec.training.midtrain.checkpointEvery": "Seconds between checkpoints",
@@ -30,51 +24,6 @@ EXPLAINED = {
 @pytest.mark.parametrize(("field", "says"), EXPLAINED.items(), ids=EXPLAINED)
 def test_kubectl_explains_every_depth(definitions: ControlPlane, field: str, says: str) -> None:
     assert says in " ".join(definitions.api.kubectl("explain", field).split())
-
-
-def documents(file: Path) -> list[Object]:
-    return [one for one in yaml.safe_load_all(file.read_text(encoding="utf-8")) if one and one["kind"] in ("MSMRun", "EvalDeployment")]
-
-
-def on_laptop(one: Any) -> bool:
-    """Whether anything in it is a file of a laptop."""
-    if isinstance(one, dict):
-        return "path" in one or any(on_laptop(value) for value in one.values())
-    if isinstance(one, list):
-        return any(on_laptop(value) for value in one)
-    return isinstance(one, str) and one.startswith("file:")
-
-
-def uploaded(one: Any, root: Path) -> Any:
-    """The same object with what lies on a laptop as a cluster could read it."""
-    if isinstance(one, list):
-        return [uploaded(value, root) for value in one]
-    if not isinstance(one, dict):
-        return one
-    if "path" in one:
-        file = root / one["path"]
-        return {"inline": file.read_text(encoding="utf-8")} if file.suffix == ".md" else {"uri": f"s3://bucket/{file.name}"}
-    return {key: uploaded(value, root) for key, value in one.items()}
-
-
-@pytest.mark.parametrize("name", RUNS)
-def test_a_manifest_is_taken_or_told_what_to_type(definitions: ControlPlane, api: Api, namespace: str, name: str) -> None:
-    file = RUNS[name]
-    done = api.kubectl_result("apply", "--server-side", "--dry-run=server", "--validate=strict", "-n", namespace, "-f", str(file))
-    if any(on_laptop(one) for one in documents(file)):
-        assert done.returncode != 0
-        assert UPLOAD in done.stderr
-    else:
-        assert done.returncode == 0, done.stderr
-
-
-@pytest.mark.parametrize("name", RUNS)
-def test_a_manifest_is_taken_once_its_files_are_uploaded(definitions: ControlPlane, api: Api, namespace: str, name: str) -> None:
-    for one in documents(RUNS[name]):
-        sent = uploaded({**one, "metadata": {**one["metadata"], "namespace": namespace}}, RUNS[name].parent)
-        reply = try_create(api, sent)
-        assert reply.status == 201, reply.message
-        assert as_run(reply.body) == parse_run(sent)
 
 
 def as_run(stored: Object) -> Any:
