@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Protocol, overload
@@ -24,6 +25,8 @@ ALONE = 2000
 """Rows up to which starting processes is not worth it."""
 MOST = 16
 """Processes at most."""
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+"""What numerical libraries read when they are loaded."""
 
 
 class OpensJudge(Protocol):
@@ -109,9 +112,10 @@ def _elsewhere(rows: RowFile, opens: OpensJudge, batches: Sequence[tuple[int, in
     started = [context.Process(target=_work, args=(theirs, opens, rows.paths), daemon=True) for _, theirs in pipes]
     ours = [mine for mine, _ in pipes]
     try:
-        for process, (_, theirs) in zip(started, pipes, strict=True):
-            process.start()
-            theirs.close()
+        with _one_thread_each():
+            for process, (_, theirs) in zip(started, pipes, strict=True):
+                process.start()
+                theirs.close()
         for number, batch in enumerate(batches[: 2 * processes]):
             ours[number % processes].send(batch)
         for number in range(len(batches)):
@@ -121,6 +125,18 @@ def _elsewhere(rows: RowFile, opens: OpensJudge, batches: Sequence[tuple[int, in
             mine.close()
             process.terminate()
             process.join()
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Processes started meanwhile compute on one thread: there is one for each processor, and threads that wait for each other spin."""
+    before = {name: os.environ.get(name) for name in THREADS}
+    os.environ.update(dict.fromkeys(THREADS, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 def _exchanged(pipe: "Connection[Any, Any]", further: Sequence[tuple[int, int]]) -> Judged:

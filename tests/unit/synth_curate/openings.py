@@ -9,6 +9,7 @@ from msm.synth.decontaminate import EvalItem
 from msm.synth.gates import RowGates
 from msm.synth.judge import Judge, Semantics
 from msm.synth.meaning import Meaning, unit
+from msm.synth.workers import THREADS
 
 ITEM = EvalItem("i-1", "disjoint", ("a zebra", "an okapi"))
 GATES = RowGates(min_tokens=4, authored_as="SmolLM")
@@ -31,6 +32,8 @@ class Opening:
     def open(self) -> Judge:
         if self.fault == "killed":
             os._exit(9)
+        if self.fault == "threads":
+            raise ValueError(", ".join(os.environ.get(name, "as many as there are") for name in THREADS))
         if self.fault:
             raise ValueError(self.fault)
         return Judge(GATES, (ITEM,), count_words, Semantics(Meaning(TABLE), letters) if self.meaningful else None)

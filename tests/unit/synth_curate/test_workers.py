@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import os
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from msm.synth.curate import Settings, curate, decide
 from msm.synth.gates import RowGates
 from msm.synth.judge import Semantics
 from msm.synth.meaning import Meaning
-from msm.synth.workers import RowFile, judged, processes_for
+from msm.synth.workers import THREADS, RowFile, judged, processes_for
 from tests.unit.synth_curate.openings import GATES, ITEM, TABLE, Opening, count_words, letters
 from tests.unit.synth_curate.test_curate import corpus
 
@@ -56,6 +57,15 @@ def test_a_process_that_fails_is_an_error_and_no_short_result(rows, fault, said)
     with pytest.raises(MSMError, match=said):
         list(judged(rows, Opening(fault=fault), 2))
     assert not multiprocessing.active_children()
+
+
+@pytest.mark.slow
+def test_each_process_computes_on_one_thread_and_ours_on_as_many_as_before(rows, monkeypatch):
+    monkeypatch.setenv(THREADS[0], "2")
+    monkeypatch.delenv(THREADS[1], raising=False)
+    with pytest.raises(MSMError, match="1, 1, 1"):
+        list(judged(rows, Opening(fault="threads"), 2))
+    assert (os.environ[THREADS[0]], os.environ.get(THREADS[1])) == ("2", None)
 
 
 def test_who_looks_may_end_it(rows):
