@@ -10,7 +10,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Protocol, overload
@@ -117,7 +117,8 @@ def _elsewhere(rows: RowFile, opens: OpensJudge, batches: Sequence[tuple[int, in
                 process.start()
                 theirs.close()
         for number, batch in enumerate(batches[: 2 * processes]):
-            ours[number % processes].send(batch)
+            with suppress(OSError):  # one that has failed already says why when its first result is taken
+                ours[number % processes].send(batch)
         for number in range(len(batches)):
             yield _exchanged(ours[number % processes], batches[number + 2 * processes :][:1])
     finally:
