@@ -246,7 +246,7 @@ def test_the_storage_initializer_brings_what_seaweedfs_keeps(s3, place):
     }
     models = place / "models"
     models.mkdir()
-    give(place)
+    os.chown(models, USER, USER)
     program = "/storage-initializer/scripts/initializer-entrypoint"
     with image("storage-initializer") as made:
         ended = made.run(program, "s3://weights/model", "/mnt/models/base", environ=told, mounts={models: "/mnt/models"})
