@@ -30,6 +30,7 @@ class Disturber:
     made: Cluster
     record: Record
     done: list[str] = field(default_factory=list)
+    _killed: str = ""
     _back: float | None = None
     """When the stores are to come back."""
 
@@ -43,7 +44,7 @@ class Disturber:
         for name, hits, act in self._plan():
             if name in self.done:
                 continue
-            if pods := [pod for pod in seen.pods.values() if _is_at_work(pod) and hits(pod)]:
+            if pods := [pod for pod in seen.pods.values() if _is_at_work(pod) and hits(pod) and not self._was_killed(pod)]:
                 self.record.check(f"disturbed: {name}", act(pods[0]), pods[0]["metadata"]["name"])
                 self.done.append(name)
             return
@@ -56,7 +57,12 @@ class Disturber:
             ("S3 and MLflow stopped for a minute", lambda pod: _kind(pod) == "finetune" and _age(pod) > 8, self._stop_stores),
         ]
 
+    def _was_killed(self, pod: Object) -> bool:
+        """Whether a pod is of the attempt that was killed; its peers live on for a moment."""
+        return any(owner["uid"] == self._killed for owner in pod["metadata"].get("ownerReferences", ()))
+
     def _kill_pod(self, pod: Object) -> bool:
+        self._killed = pod["metadata"]["ownerReferences"][0]["uid"]
         return self.made.node.kill_pod(pod) > 0
 
     def _kill_kubelet(self, pod: Object) -> bool:
