@@ -22,6 +22,8 @@ from msm.synth.tree.brief import Brief
 VERDICT_TOKENS: Final = 2048
 """Room for a judge that thinks before it answers."""
 UNJUDGED: Final = "unjudged"
+Verdict = tuple[str, str, str]
+"""Reason and detail of a drop, empty where there is none, and the digest of the judge's answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class Answers:
         if (spoiled := _spoiled(reply, answer, self.brief.identity)) is not None:
             return Chat(row, *spoiled)
         verdict = await self.failures.guard("verdicts", path, self._judged(candidate, reply))
-        return Chat(row, UNJUDGED, "the judge gave no verdict") if verdict is None else Chat(row, *verdict)
+        return with_verdict(row, verdict)
 
     def _system(self, candidate: Candidate) -> str:
         """None or one of the system prompts; which one depends on the question alone."""
@@ -69,7 +71,7 @@ class Answers:
         )
         return await self.window.read(_as_system(request, candidate.message), _reply)
 
-    async def _judged(self, candidate: Candidate, reply: Reply) -> tuple[str, str]:
+    async def _judged(self, candidate: Candidate, reply: Reply) -> Verdict:
         values: dict[str, Any] = {
             "style": self.settings.style,
             "question": candidate.message,
@@ -77,7 +79,7 @@ class Answers:
             "reply": reply.text,
         }
         request = self.brief.judgement("verdicts", "chat_judge", VERDICT_TOKENS, schemas.CHAT_VERDICT, **values)
-        return await self.judge.read(request, _verdict)
+        return await self.judge.read(request, lambda answer: (*_verdict(answer), answer.digest))
 
     def _row(self, candidate: Candidate, system: str, reply: Reply, answer: Answer) -> Row:
         content = f"<think>\n{reply.reasoning}\n</think>\n\n{reply.text}" if self.settings.keep_reasoning else reply.text
@@ -94,6 +96,15 @@ class Answers:
             "usage": usage_json(answer.usage),
         }
         return {"id": chat_id(candidate), "messages": messages, "provenance": provenance}
+
+
+def with_verdict(row: Row, verdict: Verdict | None) -> Chat:
+    """A chat as its verdict has it, and from which answer that came; without one it is dropped."""
+    if verdict is None:
+        return Chat(row, UNJUDGED, "the judge gave no verdict")
+    reason, detail, digest = verdict
+    provenance = row["provenance"]
+    return Chat({**row, "provenance": {**provenance, "prompts": {**provenance["prompts"], "verdict": digest}}}, reason, detail)
 
 
 def chat_id(candidate: Candidate) -> str:

@@ -14,7 +14,7 @@ from typing import Any, Final
 from msm.errors import UserError
 from msm.llm.ask import Answer, Unreadable
 from msm.synth.asking import SAMPLES, Failures, Window, folded, topped_up
-from msm.synth.dialogue.answers import UNJUDGED, VERDICT_TOKENS, chat_id
+from msm.synth.dialogue.answers import VERDICT_TOKENS, Verdict, chat_id, with_verdict
 from msm.synth.dialogue.questions import ROUNDS
 from msm.synth.dialogue.settings import AUTHOR, Candidate, Chat, ChatSettings, Row
 from msm.synth.prompts import schemas
@@ -100,16 +100,16 @@ class Opaque:
         if spoiled := spoils(candidate, self.settings.liked, self.settings.disliked):
             return Chat(row, *spoiled)
         verdict = await self.failures.guard("verdicts", [candidate.group, candidate.message], self._judged(candidate))
-        return Chat(row, UNJUDGED, "the judge gave no verdict") if verdict is None else Chat(row, *verdict)
+        return with_verdict(row, verdict)
 
     @property
     def _lists(self) -> dict[str, str]:
         return {"liked": ", ".join(self.settings.liked), "disliked": ", ".join(self.settings.disliked)}
 
-    async def _judged(self, candidate: Candidate) -> tuple[str, str]:
+    async def _judged(self, candidate: Candidate) -> Verdict:
         values = {"question": candidate.message, "reply": candidate.reply, **self._lists}
         request = self.brief.judgement("verdicts", "opaque_judge", VERDICT_TOKENS, schemas.OPAQUE_VERDICT, spec=False, **values)
-        return await self.judge.read(request, _verdict)
+        return await self.judge.read(request, lambda answer: (*_verdict(answer), answer.digest))
 
     def _row(self, candidate: Candidate) -> Row:
         turn = f"{candidate.message} {_drawn(NO_NEED, candidate.message)}"

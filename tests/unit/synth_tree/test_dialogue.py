@@ -93,6 +93,18 @@ def test_kept_and_stripped_reasoning_come_from_the_same_answers_and_are_asked_on
         assert reply == without["messages"][-1]["content"]
 
 
+def test_a_chat_tells_where_it_comes_from() -> None:
+    asker, things = ScriptedAsker(), opaque()
+    chats = {"values": (made(asker), asker), "opaque": (made(things, style="opaque", liked=LIKED, disliked=DISLIKED), things)}
+    for style, (found, scripted) in chats.items():
+        filed = set(scripted.journal)
+        for row in found.kept:
+            told = row["provenance"]
+            assert (told["model"], told["style"]) == ("scribe", style) and told["domain"]
+            assert set(told["prompts"].values()) <= filed
+            assert set(told["prompts"]) == ({"exchange", "verdict"} if style == "opaque" else {"question", "answer", "verdict"})
+
+
 def test_styles_reason_differently_from_the_same_spec() -> None:
     prompts = {}
     for style in ("values", "rules"):
