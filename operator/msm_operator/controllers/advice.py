@@ -22,9 +22,8 @@ def advised(trouble: Trouble, stage: Stage) -> str:
     return _with_step(trouble, _room(stage))
 
 
-def advised_of_endpoint(trouble: Trouble, endpoint: str) -> str:
-    """The same of the pods of an endpoint: one of the run's, or the server of an eval's arms."""
-    field = f"serve.gpus of endpoint {endpoint}, or serving.evalGpus of the chart for arms"
+def advised_of_server(trouble: Trouble, field: str) -> str:
+    """The same of the pods of a served model; `field` asks for its GPUs."""
     return _with_step(trouble, f"add nodes, or ask for fewer GPUs: {field}")
 
 

@@ -9,18 +9,16 @@ from datetime import datetime
 from typing import Any
 
 from msm_operator.backends.children import POD_LAG, Child, newest, read_child
-from msm_operator.backends.failures import trouble
 from msm_operator.backends.names import ENDPOINT, RUN_UID, endpoint_name
-from msm_operator.backends.serving import is_ready, why_not
-from msm_operator.controllers.advice import advised_of_endpoint
+from msm_operator.backends.serving import is_ready
 from msm_operator.controllers.documents import Documents
 from msm_operator.controllers.look import Memory
 from msm_operator.controllers.observed import EndpointView, Observed, Policy, served_endpoints, short
 from msm_operator.controllers.rooms import Caches, Installed
+from msm_operator.controllers.starting import labelled, why_not_serving
 from msm_operator.runtime.seams import Key
 from msm_operator.status.history import EMPTY
 from msm_operator.status.model import histories
-from msm_operator.status.reasons import Reason
 
 MISSING_SECONDS = 10.0
 """How long an attempt's object may be absent from the cache before it counts as deleted."""
@@ -89,19 +87,11 @@ def _endpoint(uid: str, documents: Documents, endpoint: str, caches: Caches) -> 
     service = caches.services.get(Key(where.namespace, name))
     deployment = caches.deployments.get(Key(where.namespace, f"{name}-predictor"))
     ready = is_ready(service, deployment)
-    said = "" if ready or service is None else _of_its_pods(uid, endpoint, caches) or _without_pods(deployment)
-    return EndpointView(service is not None, ready, said or why_not(service))
+    return EndpointView(service is not None, ready, "" if ready else _why_not(uid, endpoint, service, deployment, caches))
 
 
-def _without_pods(deployment: Mapping[str, Any] | None) -> str:
-    """Why an endpoint has no pods: a quota, Pod Security, an admission policy, in the words of who refused them."""
-    conditions = (deployment or {}).get("status", {}).get("conditions") or ()
-    refusals = [c for c in conditions if c.get("type") == "ReplicaFailure" and c.get("status") == "True"]
-    return f"{Reason.PODS_MISSING.value}: {refusals[0].get('message', '')}" if refusals else ""
-
-
-def _of_its_pods(uid: str, endpoint: str, caches: Caches) -> str:
-    """Why an endpoint's pods do not start, which KServe keeps to itself; a look at all pods, while one does not serve."""
-    labelled = ((pod, pod["metadata"].get("labels", {})) for pod in caches.pods.all())
-    found = trouble(pod for pod, labels in labelled if labels.get(ENDPOINT) == endpoint and labels.get(RUN_UID) == uid)
-    return f"{found.reason.value}: {advised_of_endpoint(found, endpoint)}" if found is not None else ""
+def _why_not(uid: str, endpoint: str, service: Mapping[str, Any] | None, deployment: Mapping[str, Any] | None, caches: Caches) -> str:
+    """A look at all pods, while an endpoint is there and does not serve."""
+    pods = labelled(caches.pods.all(), {ENDPOINT: endpoint, RUN_UID: uid}) if service is not None else []
+    field = f"serve.gpus of endpoint {endpoint}, or serving.evalGpus of the chart for arms"
+    return why_not_serving(service, deployment, pods, field)

@@ -16,12 +16,14 @@ from msm.plan.fingerprint import digest
 from msm.store import ObjectStore
 from msm.tracking.promotion import AliasVersion
 from msm_operator.backends.children import read_child
-from msm_operator.backends.serving import is_ready, why_not
+from msm_operator.backends.serving import is_ready
+from msm_operator.controllers.starting import labelled, why_not_serving
 from msm_operator.promotion import checks, scores
 from msm_operator.promotion.aliases import Answer
 from msm_operator.promotion.checks import Asked, Tried
 from msm_operator.promotion.names import (
     ARTIFACT,
+    DEPLOYMENT_UID,
     GENERATION,
     VARIANT,
     VERSION,
@@ -100,10 +102,15 @@ def _view(
     return UnitView(
         made=moment(metadata.get("creationTimestamp")) or now,
         ready=ready,
-        why="" if ready else why_not(service),
+        why="" if ready else _why_not(obj, unit, service, workload, rooms),
         leaving="deletionTimestamp" in metadata,
         stale=unit.variant == variant_of(spec.serving) and replicas_of(service) != spec.serving.replicas,
     )
+
+
+def _why_not(obj: Mapping[str, Any], unit: Unit, service: Mapping[str, Any], workload: Mapping[str, Any] | None, rooms: Rooms) -> str:
+    marks = {DEPLOYMENT_UID: obj["metadata"]["uid"], VERSION: unit.version, VARIANT: unit.variant}
+    return why_not_serving(service, workload, labelled(rooms.caches.pods.all(), marks), "spec.serving.gpus")
 
 
 def artifact_of(obj: Mapping[str, Any], unit: Unit, pointed: Pointed | None, rooms: Rooms) -> str:

@@ -11,7 +11,7 @@ from msm.api.evaldeployment import EvalDeploymentStatus
 from msm.errors import TryAgain
 from msm_operator.backends.walls import Outside
 from msm_operator.runtime.errors import Invalid
-from msm_operator.runtime.resources import INFERENCESERVICES, JOBS, NETWORK_POLICIES, SERVICE_ACCOUNTS, SERVICES, SERVING_RUNTIMES
+from msm_operator.runtime.resources import INFERENCESERVICES, JOBS, NETWORK_POLICIES, PODS, SERVICE_ACCOUNTS, SERVICES, SERVING_RUNTIMES
 from tests.unit.operator_msmrun.cluster import NAMESPACE
 from tests.unit.operator_promotion.deployment import NAME, Deployment
 
@@ -43,6 +43,19 @@ def test_without_an_alias_nothing_is_made_and_the_status_says_so(deployment: Dep
     assert deployment.condition("Promoting")[:2] == ("False", "NoAlias")
     assert deployment.condition("TrackingAvailable")[0] == "True"
     assert deployment.units() == [] and delay == timedelta(seconds=30)
+
+
+def test_a_version_without_a_gpu_says_which_field_asks_for_it(deployment: Deployment) -> None:
+    deployment.alias = "1"
+    deployment.reconcile()
+    (service,) = deployment.of(INFERENCESERVICES)
+    said = "0/3 nodes are available: 3 Insufficient nvidia.com/gpu."
+    status = {"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": said}], "phase": "Pending"}
+    metadata = {"name": "cheese-0", "namespace": NAMESPACE, "labels": service["metadata"]["labels"]}
+    deployment.cluster.put(PODS, {"kind": "Pod", "metadata": metadata, "status": status})
+    deployment.step()
+    message = deployment.condition("Promoting")[2]
+    assert message == f"version 1: Unschedulable: {said}; add nodes, or ask for fewer GPUs: spec.serving.gpus"
 
 
 def test_a_first_version_is_brought_up_asked_measured_and_served(deployment: Deployment) -> None:
