@@ -49,7 +49,9 @@ def test_a_run_without_quota_is_queued_and_goes_on_when_there_is_some(kueue: Con
 def test_what_kueue_evicts_gives_its_pods_back_and_goes_on_as_the_same_attempt(kueue: ControlPlane, room: Room) -> None:
     operator, namespace = room
     quota(kueue, namespace, 4)
-    operator.submit(namespace, arms=[{"name": "msm", "midtrain": ["america"]}], demonstrations=[], registry={"model": "x"}, execution=QUEUED)
+    operator.submit(
+        namespace, arms=[{"name": "msm", "midtrain": ["america"]}], demonstrations=[], registry={"model": "x"}, execution=QUEUED
+    )
 
     def training() -> list[dict[str, Any]]:
         return [p for p in operator.pods(namespace) if p["metadata"]["labels"].get("modelspec.dev/stage-kind") == "midtrain"]
