@@ -18,7 +18,7 @@ from msm.store import StoreConfig
 from msm_operator.backends.names import FINALIZER
 from msm_operator.controllers.accept import parse
 from msm_operator.controllers.documents import Documents, drop, run_id
-from msm_operator.controllers.rooms import Rooms
+from msm_operator.controllers.rooms import Caches, Rooms
 from msm_operator.controllers.showing import asked_of, config_of
 from msm_operator.runtime.errors import NotLeading
 from msm_operator.runtime.resources import MSMRUNS
@@ -36,6 +36,19 @@ def is_over(obj: Mapping[str, Any]) -> bool:
     """Whether a run has succeeded or failed, for good."""
     status = obj.get("status", {})
     return is_true(status, ConditionType.SUCCEEDED) or is_true(status, ConditionType.FAILED)
+
+
+def is_at_rest(obj: Mapping[str, Any], caches: Caches) -> bool:
+    """Whether a run is suspended, has said so of this very spec, and has nothing in the cluster: no pass could find anything to do.
+
+    So a restart asks the store nothing about the runs that wait for their users.
+    """
+    status, metadata = obj.get("status", {}), obj["metadata"]
+    is_said = is_true(status, ConditionType.SUSPENDED) and status.get("observedGeneration") == metadata.get("generation")
+    outside = [find(status, type_) for type_ in (ConditionType.STORE_AVAILABLE, ConditionType.TRACKING_AVAILABLE)]
+    if not (is_said and obj["spec"].get("suspend")) or any(c is not None and c["status"] != "True" for c in outside):
+        return False
+    return not any(cache.owned_by(metadata["uid"]) for cache in (caches.jobs, caches.pytorch_jobs, caches.services))
 
 
 async def afterwards(obj: Mapping[str, Any], rooms: Rooms, frozen: Callable[[], Awaitable[Documents]]) -> timedelta | None:

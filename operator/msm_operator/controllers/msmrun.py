@@ -74,6 +74,8 @@ class MSMRunReconciler:
             return await finishing.finalize(obj, self.rooms, partial(self.admission.config, obj))
         if finishing.is_over(obj):
             return await finishing.afterwards(obj, self.rooms, partial(self.admission.frozen, obj))
+        if finishing.is_at_rest(obj, self.rooms.caches):
+            return None
         outcome = await self._outcome(obj)
         await self._write(obj, outcome)
         return outcome.delay

@@ -352,3 +352,18 @@ def test_the_reason_that_kubectl_shows_is_what_the_run_is_doing(workshop: Worksh
     workshop.submit(msm_run("wrong", arms=[{"name": "x", "midtrain": ["hoem"]}]))
     workshop.reconcile("wrong")
     assert workshop.condition("Succeeded", "wrong")["reason"] == "InvalidSpec"
+
+
+def test_a_restart_asks_the_store_nothing_about_a_run_that_its_user_has_suspended(workshop: Workshop) -> None:
+    workshop.submit(msm_run(**CHAIN, suspend=True))
+    workshop.reconcile()
+    assert workshop.condition("Suspended")["status"] == "True"
+    opened, open_ = list[Any](), workshop.opener
+    workshop.opener = lambda config: opened.append(config) or open_(config)  # type: ignore[func-returns-value,assignment]
+    workshop.reconciler = workshop.make()
+    writes = len(workshop.cluster.writes)
+    assert workshop.reconcile() is None
+    assert (opened, len(workshop.cluster.writes)) == ([], writes)
+    workshop.change(suspend=False)
+    workshop.reconcile()
+    assert workshop.jobs() and workshop.condition("Suspended")["status"] == "False"
