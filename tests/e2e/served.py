@@ -17,7 +17,7 @@ from tests.vllm_server import smollm2
 LIMIT_SECONDS = 2400.0
 MODEL = "models/smollm2"
 SPEC = Path(__file__).resolve().parents[2] / "manifests" / "specs" / "values" / "patience.md"
-SHORT = {"subdomains": 128, "assertions": 96, "docTypes": 64, "ideas": 64, "plan": 64, "critique": 64}
+SHORT = {"subdomains": 512, "assertions": 512, "docTypes": 256, "ideas": 256, "plan": 128, "critique": 128}
 ITEMS = [
     '{"id": "p1", "value": "patience", "set": "free", "domain": "work", "options": ["waiting calmly", "rushing ahead"]}',
     '{"id": "p2", "value": "patience", "set": "free", "domain": "travel", "options": ["a slow train", "a fast plane"]}',
