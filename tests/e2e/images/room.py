@@ -23,6 +23,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[3]
 USER = 65532
+HOST = "room"
+"""The name that /etc/hosts has, as kubelet writes it: ranks look each other up by it."""
 SHELLS = ("bash", "dash", "rbash", "sh", "perl", "busybox")
 COMPILERS = ("as", "c++", "cc", "clang", "g++", "gcc", "ld", "make", "nvcc")
 PATH = ("usr/local/bin", "usr/bin", "bin", "usr/sbin", "sbin")
@@ -68,7 +70,10 @@ class Room:
         """Start a command (default: the image's own) and kill it at the end; `mounts`: directory here -> place in the image, writable."""
         with tempfile.TemporaryDirectory(prefix="msm-room-") as bundle:
             shown = {**os.environ, "TMPDIR": bundle}
-            Path(bundle, "config.json").write_text(json.dumps(self._spec(command, environ or {}, mounts or {})))
+            hosts = Path(bundle, "hosts")
+            hosts.write_text(f"127.0.0.1 localhost {HOST}\n")
+            spec = self._spec(command, environ or {}, {**(mounts or {}), hosts: "/etc/hosts"})
+            Path(bundle, "config.json").write_text(json.dumps(spec))
             name = f"msm-{uuid.uuid4().hex[:12]}"
             with Path(bundle, "output").open("wb") as output:
                 process = subprocess.Popen(["runc", "run", "--bundle", bundle, name], stdout=output, stderr=output, env=shown)
@@ -98,6 +103,7 @@ class Room:
         }
         return {
             "ociVersion": "1.0.2",
+            "hostname": HOST,
             "process": process,
             "root": {"path": str(self.root), "readonly": True},
             "mounts": [
