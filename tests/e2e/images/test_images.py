@@ -31,6 +31,20 @@ dist.all_reduce(seen)
 assert seen.item() == 3.0
 os.write(1, f"reduced {dist.get_rank()}\\n".encode())
 """
+CLIENT = """
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param
+client = MlflowClient()
+run = client.create_run(client.create_experiment("it"), tags={"msm.run": "it"}).info.run_id
+client.log_batch(run, metrics=[Metric("loss", 0.5, 0, 0)], params=[Param("rank", "8")])
+client.log_text(run, "a page", "report.html")
+client.create_registered_model("cheese")
+version = client.create_model_version("cheese", "s3://bucket/midtrain/x", run, tags={"msm.fingerprint": "x"})
+client.set_registered_model_alias("cheese", "champion", version.version)
+found = client.get_model_version_by_alias("cheese", "champion")
+searched = client.search_model_versions("tags.`msm.fingerprint` = 'x'")
+print(found.version, f"v{searched[0].version}", client.get_metric_history(run, "loss")[0].value)
+"""
 
 
 @contextlib.contextmanager
@@ -256,13 +270,16 @@ def test_the_storage_initializer_brings_what_seaweedfs_keeps(s3, place):
         assert made.run(program, "s3://weights").code != 0
 
 
-def test_mlflow_serves(place):
+def test_mlflow_keeps_what_the_operators_small_client_writes(place):
     port = free_port()
     words = ["mlflow", "server", "--host=127.0.0.1", f"--port={port}", "--workers=1", "--backend-store-uri=sqlite:////given/mlflow.db"]
     words += ["--artifacts-destination=file:///given/artifacts", "--serve-artifacts"]
     told = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    with image("mlflow") as made, made.start(*words, environ=told, mounts={place: "/given"}) as running:
+    with image("mlflow") as made, image("operator") as operator, made.start(*words, environ=told, mounts={place: "/given"}) as running:
         assert wait_for(f"http://127.0.0.1:{port}/health", running, 300) == b"OK"
+        ended = operator.run("python", "-c", CLIENT, environ={"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}"}, within=300)
+        assert ended.code == 0, ended.said
+        assert "1 v1 0.5" in ended.said
         assert made.run("python", "-c", "import boto3").code == 0
 
 
