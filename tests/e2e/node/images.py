@@ -69,12 +69,18 @@ def load(layout: Layout, archive: Path) -> bool:
     wanted = contents(archive)
     record = layout.images / LOADED
     loaded: dict[str, Any] = json.loads(record.read_text()) if record.exists() else {}
-    if all(loaded.get(name) == digest for name, digest in wanted.items()):
+    there = ctr(layout, "images", "list", "--quiet").split()
+    if all(loaded.get(name) == digest and name in there for name, digest in wanted.items()):
         return False
-    command = ["ctr", f"--address={layout.socket}", "--namespace=k8s.io", "images", "import", "--digests=false", str(archive)]
-    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+    ctr(layout, "images", "import", "--digests=false", str(archive))
     record.write_text(json.dumps({**loaded, **wanted}, indent=1))
     return True
+
+
+def ctr(layout: Layout, *arguments: str) -> str:
+    """What containerd's own command prints, in the namespace that kubelet uses."""
+    command = ["ctr", f"--address={layout.socket}", "--namespace=k8s.io", *arguments]
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
 def contents(archive: Path) -> dict[str, str]:

@@ -28,6 +28,8 @@ BUILT = {
     "serve": ("kserve-manager",),
     "cli": ("helm",),
 }
+ROOM_GB = 20
+"""Weights, checkpoints and scratch of a whole run, and images that are not unpacked yet."""
 NAMESPACES = ("--net", "--mount", "--pid", "--cgroup", "--fork")
 
 
@@ -35,7 +37,7 @@ def lacks(*sets: str) -> list[str]:
     """One sentence for each thing that is missing, each with what to do; `sets` are those of tools/build.py that are needed."""
     if os.geteuid():
         return ["not root: namespaces, mounts and cgroups need it; run it as root"]
-    return [*_programs(), *_cgroups(), *_namespaces(), *_built(sets)]
+    return [*_programs(), *_cgroups(), *_namespaces(), *_room(), *_built(sets)]
 
 
 def _programs() -> list[str]:
@@ -56,6 +58,11 @@ def _namespaces() -> list[str]:
         return []
     tried = subprocess.run(["unshare", *NAMESPACES, "true"], capture_output=True, text=True, check=False)
     return [f"namespaces cannot be made: {tried.stderr.strip()}"] if tried.returncode else []
+
+
+def _room() -> list[str]:
+    free = shutil.disk_usage(Path.home()).free / 1e9
+    return [f"only {free:.0f} GB of disk are free in {Path.home()}; {ROOM_GB} are needed"] if free < ROOM_GB else []
 
 
 def _built(sets: tuple[str, ...]) -> list[str]:

@@ -50,8 +50,7 @@ class Node:
 
     def ctr(self, *arguments: str) -> str:
         """What containerd's own command prints, in the namespace that kubelet uses."""
-        command = ["ctr", f"--address={self.layout.socket}", "--namespace=k8s.io", *arguments]
-        return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+        return images.ctr(self.layout, *arguments)
 
     def load(self, archive: Path) -> bool:
         """Bring an image into the store; whether it was not there yet."""

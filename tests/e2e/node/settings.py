@@ -13,6 +13,8 @@ from tests.e2e.node.layout import DOMAIN, PAUSE_IMAGE, Layout
 from tests.e2e.node.machine import CNI
 
 Settings = dict[str, Any]
+DISK = ("nodefs.available", "nodefs.inodesFree", "imagefs.available")
+"""What kubelet would collect images for."""
 
 
 def write(layout: Layout, runc: str) -> None:
@@ -76,7 +78,7 @@ def network(layout: Layout) -> Settings:
 
 
 def kubelet(layout: Layout) -> Settings:
-    """kubelet on cgroup v1, with images that cannot be pulled again and therefore are never collected."""
+    """kubelet on cgroup v1, with images that cannot be pulled again and therefore are never collected, not even when the disk is full."""
     serving = layout.pki / "kubelet-server"
     return {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
@@ -91,7 +93,10 @@ def kubelet(layout: Layout) -> Settings:
         "clusterDNS": [layout.address],
         "clusterDomain": DOMAIN,
         "imageGCHighThresholdPercent": 100,
-        "evictionHard": {"memory.available": "200Mi", "nodefs.available": "1%", "nodefs.inodesFree": "1%", "imagefs.available": "1%"},
+        "evictionHard": {
+            "memory.available": "200Mi",
+            **dict.fromkeys(("nodefs.available", "nodefs.inodesFree", "imagefs.available"), "0%"),
+        },
         "maxPods": 100,
         "authentication": {
             "anonymous": {"enabled": False},
