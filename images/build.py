@@ -263,7 +263,7 @@ def build(image: Image) -> None:
         told = [f"--build-arg={name}={value}" for name, value in image.arguments.items()]
         labels = [f"--label=dev.modelspec.content={image.tag}", f"--label=org.opencontainers.image.version={image.tag}"]
         pull = ["--pull=never"] if image.choice.base == LOCAL else []
-        place = ["--layers", "--tag", image.reference, "--file", str(image.directory / "Dockerfile"), str(context)]
+        place = ["--layers", "--force-rm", "--tag", image.reference, "--file", str(image.directory / "Dockerfile"), str(context)]
         buildah("bud", *from_this_machine(Path(beside)), *pull, *told, *labels, *place)
     save(image)
     note = {"image": image.reference, "tag": image.tag, "mb": size_mb(image.reference), "seconds": round(time.monotonic() - began)}
@@ -289,7 +289,13 @@ def size_mb(reference: str) -> int:
 
 
 def remove_older(image: Image) -> None:
-    """Archives of the same image with other contents: a gigabyte each."""
+    """Archives and images of the same name with other contents: gigabytes each. One that is being run is left for the next time."""
+    stored = buildah("images", "--format", "{{.Name}}:{{.Tag}}", quiet=True).split() if image.is_ours else []
+    for name in stored:
+        repository, _, tag = name.rpartition(":")
+        if repository == f"{REGISTRY}/{image.repository}" and tag[12:] == image.tag[12:] and tag != image.tag:
+            with contextlib.suppress(subprocess.CalledProcessError):
+                buildah("rmi", name, quiet=True)
     suffix = f"-{image.choice.accelerator}" if image.accelerators else ""
     for old in cache_root().glob(f"{image.name}-{'[0-9a-f]' * 12}{suffix}.*"):
         if old.stem != image.archive.stem:

@@ -21,6 +21,8 @@ with open("{log}", "a") as log:
     print(" ".join(told), file=log)
 if told[0] == "images" and "--json" in told:
     print('[{{"size": "12.5 MB"}}]')
+if told[0] == "images" and "--format" in told:
+    print("localhost/msm-operator:0123456789ab localhost/msm-trainer:0123456789ab-cpu")
 for word in told:
     if word.startswith("docker-archive:") and told[-1] == word:
         pathlib.Path(word.split(":")[1]).write_bytes(b"")
@@ -142,12 +144,13 @@ def test_what_changed_is_built_once_and_found_again(tmp_path, with_fake):
     assert found["mb"] == 12
 
 
-def test_an_older_archive_of_the_same_image_goes_and_others_stay(tmp_path, with_fake):
+def test_what_is_older_of_the_same_image_goes_and_others_stay(tmp_path, with_fake):
     cache = tmp_path / "cache"
     cache.mkdir()
     for name in ("operator-0123456789ab.tar", "operator-0123456789ab.json", "trainer-0123456789ab-cpu.tar"):
         (cache / name).write_text("{}")
     run(cache, "operator", path=with_fake[0])
+    assert [line for line in with_fake[1].read_text().splitlines() if line.startswith("rmi")] == ["rmi localhost/msm-operator:0123456789ab"]
     left = {path.name for path in cache.iterdir() if "0123456789ab" in path.name}
     assert left == {"trainer-0123456789ab-cpu.tar"}
 
