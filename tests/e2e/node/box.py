@@ -92,9 +92,13 @@ def open_box(layout: Layout, components: list[dict[str, Any]]) -> Box:
 def clear(layout: Layout) -> None:
     """Remove what a box of this name left: processes first, then control groups.
 
+    The link goes with the box, but the kernel takes its time for that: it is removed at once.
+
     Raises:
         TimeoutError: something does not go.
     """
+    if Path("/sys/class/net", _link_name(layout)).exists():
+        subprocess.run(["ip", "link", "delete", _link_name(layout)], capture_output=True, check=False)
     pids, deadline = _group("pids", layout.name), time.monotonic() + END_SECONDS
     while left := [*_kill(pids), *_remove_groups(layout.name)]:
         if time.monotonic() > deadline:
@@ -130,12 +134,17 @@ def _is_apart(pid: int) -> bool:
 
 def _link(layout: Layout, first: int) -> None:
     """A pair of interfaces, one here and one in the box, and routes to pods and Services through it. It goes when the box does."""
-    here = f"v-{layout.name}"[:15]
+    here = _link_name(layout)
     _ip("link", "add", here, "type", "veth", "peer", "name", "outside0", "netns", str(first))
     _ip("address", "add", f"{layout.outside}/24", "dev", here)
     _ip("link", "set", here, "up")
     for addresses in (layout.pods, layout.services):
         _ip("route", "replace", addresses, "via", layout.address)
+
+
+def _link_name(layout: Layout) -> str:
+    """The end of the link that is here; the kernel takes fifteen characters."""
+    return f"v-{layout.name}"[:15]
 
 
 def _ip(*arguments: str) -> None:
