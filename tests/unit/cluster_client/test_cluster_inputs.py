@@ -150,8 +150,8 @@ NUMBERS = {
     "a whole number with a point": ("midtrain: {epochs: 2.0}", {"epochs": 2}),
     "a duration stays as it is written": ("midtrain: {checkpointEvery: 1h30m}", {"checkpointEvery": "1h30m"}),
     "what has no type of ours stays": (
-        "midtrain: {podTemplate: {a: '1', b: [1e-4, 2024-01-01]}}",
-        {"podTemplate": {"a": "1", "b": ["1e-4", "2024-01-01"]}},
+        "midtrain: {podTemplate: {metadata: {annotations: {a: '1', b: 1e-4, c: 2024-01-01}}}}",
+        {"podTemplate": {"metadata": {"annotations": {"a": "1", "b": "1e-4", "c": "2024-01-01"}}}},
     ),
 }
 
