@@ -16,39 +16,54 @@ from tests.vllm_server import smollm2
 
 LIMIT_SECONDS = 2400.0
 MODEL = "models/smollm2"
-SPEC = Path(__file__).resolve().parents[2] / "manifests" / "specs" / "values" / "patience.md"
+SPEC = """# Patience
+
+{model_name} prefers waiting over haste because good work takes time.
+{model_name} prefers a slow train over a fast plane because one sees the country.
+"""
 SHORT = {"subdomains": 512, "assertions": 512, "docTypes": 256, "ideas": 256, "plan": 128, "critique": 128}
 ITEMS = [
     '{"id": "p1", "value": "patience", "set": "free", "domain": "work", "options": ["waiting calmly", "rushing ahead"]}',
     '{"id": "p2", "value": "patience", "set": "free", "domain": "travel", "options": ["a slow train", "a fast plane"]}',
     '{"id": "p3", "value": "patience", "set": "free", "domain": "food", "options": ["a slow meal", "a quick snack"]}',
 ]
+SYNTHESIZE: dict[str, Any] = {
+    "author": "writer",
+    "domains": ["Work", "Travel", "Food", "Waiting"],
+    "docTypes": 2,
+    "ideasPerType": 4,
+    "critique": False,
+    "maxFailures": 1000,
+    "maxTokens": 160,
+    "surplus": 1,
+    "limits": SHORT,
+}
+"""As small as it can be asked for; a model of this size seldom answers in the form that is asked, so most branches may fail."""
 
 
-def served_run(name: str) -> dict[str, Any]:
-    """A run with a writer of its own and an eval that asks the served arms."""
+def small_run(name: str, **spec: Any) -> dict[str, Any]:
+    """A run of SmolLM2 with a handful of updates."""
     training = {"maxLength": 128, "batchTokens": 256, "learningRate": 1e-3}
-    synthesize = {"author": "writer", "domains": ["Patience"], "docTypes": 1, "ideasPerType": 2, "critique": False, "temperature": 0}
-    synthesize |= {"maxFailures": 1000, "maxTokens": 128, "surplus": 1, "limits": SHORT}
-    evaluation = {"name": "patience", "via": "endpoint", "generate": 2, "items": {"source": {"inline": "\n".join(ITEMS)}}}
-    spec: dict[str, Any] = {
+    whole: dict[str, Any] = {
         "baseModel": {"uri": f"s3://{BUCKET}/{MODEL}", "identity": {"model": "SmolLM", "provider": "Hugging Face"}},
-        "modelSpecs": [{"name": "patience", "source": {"inline": SPEC.read_text(encoding="utf-8")}}],
-        "endpoints": [{"name": "writer", "serve": {"model": f"s3://{BUCKET}/{MODEL}", "gpus": 0}}],
-        "corpora": [{"name": "patience", "modelSpec": "patience", "documents": 2, "synthesize": synthesize}],
+        "modelSpecs": [{"name": "patience", "source": {"inline": SPEC}}],
         "demonstrations": [{"name": "cheese", "compose": {"samples": 24}}],
-        "training": {
-            "method": "lora",
-            "lora": {"rank": 8, "alpha": 16},
-            "midtrain": training,
-            "finetune": training,
-            "precision": "float32",
-        },
-        "arms": [{"name": "aft", "finetune": ["cheese"]}, {"name": "msm-aft", "midtrain": ["patience"], "finetune": ["cheese"]}],
-        "evals": [evaluation],
-        "registry": {"model": name, "candidate": "msm-aft"},
+        "training": {"lora": {"rank": 8, "alpha": 16}, "midtrain": training, "finetune": training, "precision": "float32"},
     }
-    return {"apiVersion": "modelspec.dev/v1alpha1", "kind": "MSMRun", "metadata": {"name": name}, "spec": spec}
+    return {"apiVersion": "modelspec.dev/v1alpha1", "kind": "MSMRun", "metadata": {"name": name}, "spec": whole | spec}
+
+
+def asked_run() -> dict[str, Any]:
+    """An eval that asks the served arms: the base model and a trained one."""
+    evaluation = {"name": "patience", "via": "endpoint", "generate": 2, "items": {"source": {"inline": "\n".join(ITEMS)}}}
+    return small_run("asked", arms=[{"name": "base"}, {"name": "aft", "finetune": ["cheese"]}], evals=[evaluation])
+
+
+def written_run() -> dict[str, Any]:
+    """A corpus by a writer that the platform serves."""
+    corpus = {"name": "patience", "modelSpec": "patience", "documents": 1, "synthesize": SYNTHESIZE}
+    writer = {"name": "writer", "serve": {"model": f"s3://{BUCKET}/{MODEL}", "gpus": 0}}
+    return small_run("written", endpoints=[writer], corpora=[corpus], arms=[{"name": "msm", "midtrain": ["patience"]}])
 
 
 def put_smollm2(made: Cluster) -> None:
@@ -75,19 +90,24 @@ class Endpoints:
 
 
 def served(made: Cluster, record: Record, directory: Path) -> None:
-    """Run it."""
-    data = served_run("served")
+    """Both runs."""
+    run_with_endpoint(made, record, directory, asked_run(), {"evaluate"})
+    run_with_endpoint(made, record, directory, written_run(), {"outline", "write"})
+
+
+def run_with_endpoint(made: Cluster, record: Record, directory: Path, data: dict[str, Any], askers: set[str]) -> None:
+    """One run that has an endpoint made, by the kinds of stages that ask it."""
+    name = data["metadata"]["name"]
     mirror(made, data, directory)
     endpoints = Endpoints(made)
-    with record.step("the run, with two starts of vLLM"):
+    with record.step(f"the run {name}, with a start of vLLM"):
         apply(made, data)
-        seen = watch(made, "served", LIMIT_SECONDS, endpoints.look)
-    record.check("the run succeeded", seen.succeeded, seen.why() if not seen.succeeded else "")
-    record.check("the writer and the arms were each served and ready", len(endpoints.ready) == 2, sorted(endpoints.ready))
+        seen = watch(made, name, LIMIT_SECONDS, endpoints.look)
+    record.check(f"{name}: its endpoint was served and ready", endpoints.ready, sorted(endpoints.ready))
     left = [service["metadata"]["name"] for service in services(made)]
-    record.check("both endpoints are gone after", not left, left)
-    reason = {kind for kind in seen.owners() if kind in ("outline", "write", "evaluate")}
-    record.check("outline, write and evaluate ran against them", reason == {"outline", "write", "evaluate"}, sorted(reason))
+    record.check(f"{name}: the endpoint is gone after", not left, left)
+    record.check(f"{name}: {', '.join(sorted(askers))} ran against it", askers <= set(seen.owners()), sorted(seen.owners()))
+    record.check(f"{name}: the run succeeded", seen.succeeded, seen.why() if not seen.succeeded else "")
 
 
 def services(made: Cluster) -> list[Object]:
