@@ -7,7 +7,7 @@ DEV := .venv/.dev-installed
 IMAGE_OPTIONS = --accelerator $(or $(ACCELERATOR),cuda) $(if $(BASE),--base $(BASE))
 SERVE := .venv-serve/.installed-$(shell cksum < requirements/serve.lock.txt | cut -d' ' -f1)
 
-.PHONY: demo images push test test-images test-cluster cluster-tools fuzz-cluster test-long test-vllm serve-env lint docs bench-train bench-operator chaos chaos-local clean lock help
+.PHONY: demo images push test test-images test-cluster cluster-tools fuzz-cluster test-long test-vllm serve-env lint docs bench-train bench-operator e2e chaos chaos-local clean lock help
 
 help: ## say what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +66,11 @@ bench-synth: $(DEV) ## figures of the synthesis; those of a real server need `ma
 
 bench-operator: $(DEV) cluster-tools ## runs started a second, latency, writes, memory and restart of the operator on a real control plane
 	$(BIN)/python -m tests.bench.bench_operator
+
+e2e: $(DEV) ## a real node: images, chart by helm, the shipped manifests; an hour on two cores; writes docs/results/e2e.md. What the machine lacks is said
+	-@$(PYTHON) tools/build.py core train serve cli node
+	-@$(PYTHON) images/build.py --base local --accelerator cpu operator trainer serve training-operator kserve-controller storage-initializer seaweedfs mlflow
+	$(BIN)/python -m tests.e2e
 
 chaos: $(DEV) cluster-tools ## the operator: 1,000 injected crashes and 50 real kills of two replicas; nothing may be lost
 	$(BIN)/python -m tests.chaos.operator --seed $(or $(SEED),0)
