@@ -10,7 +10,7 @@ SERVE := .venv-serve/.installed-$(shell cksum < requirements/serve.lock.txt | cu
 .PHONY: demo images push test test-images test-cluster cluster-tools fuzz-cluster test-long test-vllm serve-env lint docs bench-train bench-operator e2e chaos chaos-local clean lock help
 
 help: ## say what can be made
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(LAPTOP) ## midtrain, fine-tune and evaluate a real model; ends with a table
 	$(BIN)/msm run manifests/demo.yaml
