@@ -15,6 +15,9 @@ MODELS = "/mnt/models"
 BASE = f"{MODELS}/base"
 ADAPTER = "adapter_config.json"
 """The file by which an artifact is an adapter."""
+TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+"""What our adapters change. Told to vLLM, since it otherwise makes room in the output layer too, and `prompt_logprobs`, by which arms are
+scored, then fails on a processor (vllm-project/vllm#16668; found on a real node with 0.32)."""
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """Largest ranks that vLLM can be told."""
 
@@ -39,6 +42,7 @@ def arguments(weights: Weights) -> list[str]:
     modules = [f"{name}={path}" for name, path in adapter_paths(weights).items()]
     largest = next((rank for rank in RANKS if rank >= weights.rank), RANKS[-1])
     lora = ["--enable-lora", f"--max-lora-rank={largest}", f"--max-loras={len(modules)}", "--lora-modules", *modules]
+    lora += ["--lora-target-modules", *TARGETS]
     return [f"--model={BASE}", f"--served-model-name={weights.name}", *lora]
 
 
