@@ -9,7 +9,7 @@ from tests.cluster import rbac
 from tests.cluster.control_plane import Api, ControlPlane
 from tests.cluster.runs import Object, full, path, small
 
-HOME, ONE, OTHER = "msm-system", "team-one", "team-two"
+HOME, ONE, OTHER = "msm-rights", "team-one", "team-two"
 JOB = {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "stage", "image": "example.invalid/none:1"}]}}}
 SELECTOR = {"podSelector": {}, "policyTypes": ["Ingress"]}
 

@@ -157,7 +157,7 @@ def test_replicas_that_lose_the_api_server_go_on_when_it_is_back(control_plane: 
         control_plane.restart_api_server(kill=True)
         before = control_plane.api.request("GET", f"/api/v1/namespaces/{namespace}/configmaps/one").body["metadata"]["resourceVersion"]
         path = f"/api/v1/namespaces/{namespace}/configmaps/one"
-        eventually(lambda: control_plane.api.request("GET", path).body["metadata"]["resourceVersion"] != before, 60)
+        eventually(lambda: control_plane.api.request("GET", path).body["metadata"]["resourceVersion"] != before, 180)
         assert all(process.poll() is None for process in running.values())
     turns = one_at_a_time(control_plane, namespace, *running)
     assert len(turns) <= 2

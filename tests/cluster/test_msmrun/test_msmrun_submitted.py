@@ -1,35 +1,20 @@
 """From a laptop's file to results: `msm submit` uploads, the operator runs, `msm wait`, `status`, `results` and `report` read.
 
-Stages run on fake nodes; test_msmrun/installation.py does their work. Everything else is real.
+Stages run on fake nodes; `installation` does their work. Everything else is real.
 """
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 from typer.testing import Result
 
-from tests.cluster.control_plane import ControlPlane
 from tests.cluster.test_msmrun.installation import Installation
 from tests.finished import items, lines, run_data
-from tests.s3 import running_s3
 from tests.unit.cli.kept import msm
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def operator(
-    training_operator: ControlPlane, definitions: ControlPlane, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Installation]:
-    with running_s3(tmp_path_factory.mktemp("operator-s3")) as server:
-        installation = Installation(training_operator, server, tmp_path_factory.mktemp("submit-operator"))
-        installation.prepare()
-        installation.start()
-        yield installation
-        installation.end()
 
 
 class Laptop:
@@ -39,7 +24,7 @@ class Laptop:
         self.operator, self.namespace = operator, namespace
         (directory / "items.jsonl").write_bytes(lines(items()))
         data = run_data(seeds=[0])
-        data["spec"]["baseModel"]["uri"] = "s3://inputs/model"
+        data["spec"]["baseModel"]["uri"] = f"s3://inputs/{namespace}"
         data["spec"]["evals"][0]["items"]["source"] = {"path": "items.jsonl"}
         for spec in data["spec"]["modelSpecs"]:
             text = spec["source"].get("inline", spec["name"])
@@ -55,9 +40,10 @@ class Laptop:
 
 
 @pytest.fixture
-def laptop(operator: Installation, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Laptop:
+def laptop(room: tuple[Installation, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Laptop:
+    operator, namespace = room
     monkeypatch.chdir(tmp_path)
-    operator.plane.api.put({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "msm-store", "namespace": namespace}})
+    operator.inputs.put(f"{namespace}/model.safetensors", namespace.encode())
     return Laptop(operator, namespace, tmp_path)
 
 
