@@ -71,8 +71,8 @@ def api(control_plane: ControlPlane) -> Api:
 
 @pytest.fixture
 def namespace(control_plane: ControlPlane, request: pytest.FixtureRequest) -> Iterator[str]:
-    """A namespace of the test's own, deleted after it (not waited for)."""
-    words = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower())[:40].strip("-")
+    """A namespace of the test's own, short enough for KServe's host names, deleted after it (not waited for)."""
+    words = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower())[:32].strip("-")
     name = f"{words}-{uuid.uuid4().hex[:6]}"
     control_plane.api.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
     yield name
