@@ -51,7 +51,7 @@ def bodies(weights: Weights, **wish: Any) -> dict[Any, dict[str, Any]]:
 def test_adapters_are_lora_modules_of_one_base_below_one_directory() -> None:
     found = bodies(ADAPTED)
     (container,) = found[SERVING_RUNTIMES]["spec"]["containers"]
-    assert container["args"][-8:] == [
+    assert container["args"][-16:] == [
         "--model=/mnt/models/base",
         "--served-model-name=cheese-base",
         "--enable-lora",
@@ -60,6 +60,8 @@ def test_adapters_are_lora_modules_of_one_base_below_one_directory() -> None:
         "--lora-modules",
         "aft=/mnt/models/adapters/0",
         "cheese=/mnt/models/adapters/1",
+        "--lora-target-modules",
+        *("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
     ]
     predictor = found[INFERENCESERVICES]["spec"]["predictor"]
     assert predictor["storageUris"] == [
