@@ -12,6 +12,7 @@ import asyncio
 import json
 import os
 import platform
+import random
 import ssl
 import statistics
 import subprocess
@@ -28,21 +29,19 @@ from typing import Any
 
 import aiohttp
 
-from msm.clock import SystemClock
-from msm.store.artifacts import read_manifest
-from msm_operator.backends.names import MANAGED_BY, MANAGER, RUN, STAGE
-from msm_operator.controllers.documents import Documents, load, run_id
+from msm_operator.backends.names import MANAGED_BY, MANAGER
 from msm_operator.runtime.api import Api, Selection
 from msm_operator.runtime.cache import Change, Store
 from msm_operator.runtime.connection import Connection, configuration
 from msm_operator.runtime.metrics import Metrics, samples
 from msm_operator.runtime.reflector import Reflector
 from msm_operator.runtime.resources import JOBS, MSMRUNS, PODS, PYTORCHJOBS, Resource
+from tests.bench.operator_stages import Watched, Workers, run_of
 from tests.cluster import rbac
 from tests.cluster.control_plane import ControlPlane, audit, started
 from tests.cluster.runs import install_definitions
 from tests.cluster.test_msmrun.installation import HOME, Installation
-from tests.finished import commit, run_data
+from tests.finished import run_data
 from tests.s3 import running_s3
 
 KEYS = (
@@ -167,10 +166,6 @@ def children(namespace: str, metadata_only: bool = True) -> list[Selection]:
     return [Selection(kind, namespace, labels, metadata_only=metadata_only) for kind in (JOBS, PYTORCHJOBS)]
 
 
-def run_of(obj: Any) -> str:
-    return str((obj["metadata"].get("labels") or {}).get(RUN, ""))
-
-
 async def start(bench: Bench) -> None:
     """Runs accepted and started a second, and the same writes by the bare client."""
     namespace, count = fresh_namespace(bench, "start"), bench.options.runs
@@ -253,92 +248,39 @@ def event(name: str, namespace: str, turn: int) -> Object:
     return {"apiVersion": "events.k8s.io/v1", "kind": "Event", "metadata": meta, **said, **by}
 
 
-class Workers:
-    """Somebody who does the stages' work: commits what a running pod stands for and lets the pod end."""
-
-    def __init__(self, bench: Bench, namespace: str) -> None:
-        self._operator, self._namespace = bench.operator, namespace
-        self._documents: dict[str, Documents] = {}
-        self._done: set[str] = set()
-
-    def heard(self, change: Change) -> str:
-        """Whose pod this change is about, if it is one to work on."""
-        pod = change.object
-        running = (
-            change.type != "deleted" and pod.get("status", {}).get("phase") == "Running" and "deletionTimestamp" not in pod["metadata"]
-        )
-        if not running or change.key.name in self._done or not run_of(pod):
-            return ""
-        self._done.add(change.key.name)
-        return run_of(pod)
-
-    def work(self, pod: Any) -> None:
-        """In a thread: the store is not asynchronous."""
-        name = run_of(pod)
-        documents = self._documents.get(name) or self._documents.setdefault(name, self._load(pod, name))
-        stage = self._operator.stage_of(pod, documents.plan)
-        if read_manifest(documents.store, stage.kind, stage.fingerprint) is None:
-            commit(documents.store, documents.plan, stage, SystemClock(), 2.0, 4, self._operator.directory)  # type: ignore[arg-type]
-        self._operator.annotate(pod, exit_code="0")
-
-    def _load(self, pod: Any, name: str) -> Documents:
-        uid = self._operator.get(self._namespace, name)["metadata"]["uid"]
-        found = load(self._operator.store, self._operator.config, run_id(name, uid))
-        assert found is not None and pod["metadata"]["labels"][STAGE]
-        return found
-
-
 async def finish(bench: Bench) -> None:
-    """Fifty runs from beginning to end: seconds from a child's end to the run's status, and writes a transition."""
+    """Fifty runs from beginning to end: seconds from a pod's end to the run's status, and writes a transition.
+
+    Stages last, since ends that come as fast as somebody can bring them about measure how long the queue is.
+    """
     namespace, count = fresh_namespace(bench, "finish"), bench.options.active
-    ended: dict[tuple[str, str], float] = {}
-    delays: list[float] = []
-    done: dict[str, int] = {}
-    waiting: dict[str, list[float]] = {}
     since, loop = datetime.now(UTC), asyncio.get_running_loop()
-    todo: asyncio.Queue[Any] = asyncio.Queue()
-    workers = Workers(bench, namespace)
+    workers, hands, draw = Workers(bench.operator, namespace), asyncio.Semaphore(4), random.Random(0)
+    watched, working = Watched(), list[asyncio.Task[None]]()
 
     def heard(resource: Resource, change: Change) -> None:
-        now, obj = loop.time(), change.object
-        if resource is PODS:
-            if workers.heard(change):
-                todo.put_nowait(obj)
-        elif resource is MSMRUNS:
-            finished = int(obj.get("status", {}).get("plan", {}).get("done", 0))
-            for _ in range(finished - done.get(change.key.name, 0)):
-                owed = waiting.get(change.key.name)
-                if owed:
-                    delays.append(now - owed.pop(0))
-            done[change.key.name] = finished
-        elif over(obj) and (change.key.name, resource.plural) not in ended:
-            ended[(change.key.name, resource.plural)] = now
-            waiting.setdefault(run_of(obj), []).append(now)
+        if resource is MSMRUNS:
+            watched.run(change.key.name, change.object.get("status", {}), loop.time())
+            return
+        watched.pod(change.object, loop.time())
+        if workers.heard(change):
+            working.append(loop.create_task(work(change.object)))
 
-    async def work() -> None:
-        while True:
-            await asyncio.to_thread(workers.work, await todo.get())
+    async def work(pod: Any) -> None:
+        await asyncio.sleep(draw.uniform(0.5, 1.5) * bench.options.stage_seconds)
+        async with hands:
+            await asyncio.to_thread(workers.work, pod)
 
-    chosen = [*children(namespace, metadata_only=False), Selection(PODS, namespace), Selection(MSMRUNS, namespace)]
-    async with bare_client(bench.plane) as bare, following(bench.plane, heard, *chosen):
-        working = [asyncio.create_task(work()) for _ in range(4)]
+    async with bare_client(bench.plane) as bare, following(bench.plane, heard, Selection(PODS, namespace), Selection(MSMRUNS, namespace)):
         await at_once(16, lambda number: bare.create(MSMRUNS, run(f"r{number}", namespace)), count)
-        await until(lambda: len(done) == count and min(done.values()) >= 6, 120 + count * 20, f"done: {done}")
-        for task in working:
-            task.cancel()
+        await until(lambda: len(watched.done) == count and min(watched.done.values()) >= 6, 120 + count * 20, f"done: {watched.done}")
+        await asyncio.gather(*working)
     await asyncio.sleep(5)
-    transitions = 2 * len(ended)
     writes = [write for write in bench.operators_writes(since, namespace) if write.code < 300]
-    print(f"  {len(ended)} stages; writes {Counter(f'{write.verb} {write.resource}' for write in writes)}", flush=True)
-    print(f"  event to status: median {statistics.median(delays):.3f} s of {len(delays)}", flush=True)
-    bench.say("event_to_status_p99_s", round(sorted(delays)[min(len(delays) - 1, int(len(delays) * 0.99))], 3))
-    bench.say("writes_per_transition", round(len(writes) / transitions, 2))
-
-
-def over(obj: Any) -> bool:
-    """Whether a Job or PyTorchJob has ended."""
-    ends = ("Complete", "Failed", "Succeeded")
-    return any(one["type"] in ends and one["status"] == "True" for one in obj.get("status", {}).get("conditions") or ())
+    print(f"  {watched.transitions} transitions; writes {Counter(f'{write.verb} {write.resource}' for write in writes)}", flush=True)
+    print(f"  event to status: median {statistics.median(watched.delays):.3f} s of {len(watched.delays)}", flush=True)
+    bench.say("event_to_status_p99_s", round(sorted(watched.delays)[min(len(watched.delays) - 1, int(len(watched.delays) * 0.99))], 3))
+    bench.say("writes_per_transition", round(len(writes) / watched.transitions, 2))
 
 
 async def idle(bench: Bench) -> None:
@@ -465,6 +407,7 @@ def main() -> None:
     parser.add_argument("--part", action="append", choices=PARTS, help="only this part; may be given again; all without it")
     parser.add_argument("--runs", type=int, default=1000, help="runs that are started")
     parser.add_argument("--active", type=int, default=50, help="runs that are taken to their end")
+    parser.add_argument("--stage-seconds", type=float, default=20.0, help="what a stage lasts on the average; 0: its end comes at once")
     parser.add_argument("--many", type=int, default=5000, help="runs that are there when the operator starts again")
     parser.add_argument("--idle-seconds", type=int, default=600)
     parser.add_argument("--follow", type=Path, help=argparse.SUPPRESS)
