@@ -3,7 +3,7 @@
 Neighbours: `test_crd_fuzz` draws some hundreds in the cluster lane; `fuzz_operator` gives what the API server takes to the operator. The
 property: the API server refuses with a cause that names a field, or takes it and then `msm.api` takes it as the very same run, or refuses
 it with one line that names a field. Last line of the program: {"tried", "refused", "accepted", "refused_later", "seconds"} and, of the runs
-that the operator was given, {"given", "planned", "refused_by_operator", "waiting", "tracebacks", "most_writes"}.
+that the operator was given, {"given", "planned", "refused_by_operator", "refused_when_reachable", "waiting", "tracebacks", "most_writes"}.
 """
 
 import argparse

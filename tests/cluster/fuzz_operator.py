@@ -64,7 +64,7 @@ class Given:
             print(self.operator.log[self.operator.log.index("Traceback (most recent call last)") - 500 :][:4000])
         most = max(self._writes().values(), default=0)
         assert most <= MOST_WRITES, f"a status was written {most} times"
-        shown = {key: self.outcomes[key] for key in ("planned", "refused_by_operator", "waiting")}
+        shown = {key: self.outcomes[key] for key in ("planned", "refused_by_operator", "refused_when_reachable", "waiting")}
         return {"given": self.count, **shown, "tracebacks": tracebacks, "most_writes": most}
 
     def _create(self, one: Object) -> None:
@@ -73,7 +73,7 @@ class Given:
             self.open[one["metadata"]["name"]] = time.monotonic()
             return
         assert reply.status in (400, 422) and "spec" in reply.message, f"{reply.status}: {reply.message}"
-        self.outcomes["refused once it was reachable"] += 1
+        self.outcomes["refused_when_reachable"] += 1
 
     def _sound(self) -> None:
         """A run that everybody would write, among them."""
