@@ -61,6 +61,10 @@ class Failures:
             self.add(step, path, error)
             return None
 
+    def last(self) -> str:
+        """What failed last, in brackets; empty where nothing did."""
+        return f" ({self.found[-1].step}: {self.found[-1].message})" if self.found else ""
+
     def listed(self) -> list[dict[str, Any]]:
         """Rows for failures.jsonl, in the order of the tree."""
         ordered = sorted(self.found, key=lambda f: (f.path, f.step, f.message))

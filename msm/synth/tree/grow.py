@@ -48,7 +48,7 @@ async def grow(spec_text: str, identity: Identity, kind: Kind, settings: TreeSet
     grown = await together(grower.branch(branch) for branch in found)
     branches = tuple(branch for branch in grown if branch is not None and any(t.ideas for t in branch.types))
     if not branches:
-        raise UserError("modelSpec", f"no idea came out of the spec{_why(failures)}", "look at failures.jsonl, or use another author")
+        raise UserError("modelSpec", f"no idea came out of the spec{failures.last()}", "look at failures.jsonl, or use another author")
     return Tree(identity, kind, branches)
 
 
@@ -203,7 +203,3 @@ def _doc_type(entry: Mapping[str, Any]) -> DocType | None:
 def _idea(branch: Branch, kind: DocType, entry: Mapping[str, Any]) -> Idea | None:
     title, text = words(entry, "title"), words(entry, "idea")
     return Idea(idea_id(branch.domain, branch.name, kind.name, title, text), title or text[:60], text) if text else None
-
-
-def _why(failures: Failures) -> str:
-    return f" ({failures.found[-1].step}: {failures.found[-1].message})" if failures.found else ""

@@ -15,6 +15,7 @@ from functools import partial
 from math import ceil
 from typing import Any, Final
 
+from msm.errors import UserError
 from msm.llm.ask import Answer, AskFailed, Finish, Request, Unreadable
 from msm.synth.asking import Failures, Window, in_order, usage_json
 from msm.synth.prompts import schemas
@@ -75,7 +76,7 @@ async def write(
     """Rows until there are enough; `model` is the author's identity, for provenance.
 
     Raises:
-        UserError: more documents failed than may; fewer ideas than are wanted are no error here, curate says what is missing.
+        UserError: more documents failed than may, or all; fewer than are wanted are no error here, curate says what is missing.
     """
     writer, ordered = _writer(tree, spec_text, model, settings, window, judge, failures)
     seen = Seen()
@@ -85,7 +86,10 @@ async def write(
         return wanted(seen, settings)
 
     done = await in_order([partial(writer.row, commission) for commission in ordered], needed, window.size)
-    return Written(tuple(row for row in done if row is not None), len(done))
+    rows = tuple(row for row in done if row is not None)
+    if not rows:
+        raise UserError(failures.where, f"no document came out of {len(done)} ideas{failures.last()}", "use another author")
+    return Written(rows, len(done))
 
 
 async def write_share(

@@ -160,6 +160,11 @@ def test_a_model_that_declines_every_document_ends_the_work() -> None:
     assert len(asker.asked) <= 2 * (4 + 4)
 
 
+def test_no_document_at_all_is_an_error_however_many_may_fail() -> None:
+    with pytest.raises(UserError, match=r"write bread: no document came out of [0-9]+ ideas \(documents: .+\); use another author"):
+        written(TREE, ScriptedAsker(fault=refusing({"documents"}, Refused)), failures=Failures(1000, "write bread"))
+
+
 def test_a_declined_rewriting_keeps_the_draft_and_is_reported() -> None:
     failures = Failures(99, "write")
     found = written(TREE, ScriptedAsker(fault=refusing({"critique"}, Refused)), failures=failures)
