@@ -69,7 +69,7 @@ bench-operator: $(DEV) cluster-tools ## runs started a second, latency, writes, 
 
 e2e: $(DEV) ## a real node: images, chart by helm, the shipped manifests; an hour on two cores; writes docs/results/e2e.md. What the machine lacks is said
 	-@$(PYTHON) tools/build.py core train serve cli node
-	-@$(PYTHON) images/build.py --base local --accelerator cpu operator trainer serve training-operator kserve-controller storage-initializer seaweedfs mlflow
+	-@$(PYTHON) images/build.py --base local --accelerator cpu operator trainer serve training-operator kserve-controller storage-initializer network-policies seaweedfs mlflow
 	$(BIN)/python -m tests.e2e
 
 chaos: $(DEV) cluster-tools ## the operator: 1,000 injected crashes and 50 real kills of two replicas; nothing may be lost

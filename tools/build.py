@@ -145,6 +145,13 @@ TOOLS = (
         ("main.version=v0.7.0",),
     ),
     Tool("k8s", "node", K8S, {name: f"{K8S}/cmd/{name}" for name in ("kubelet", "kube-proxy")}, kubernetes_stamps(K8S_VERSION)),
+    Tool(
+        "network-policies",
+        "node",
+        "sigs.k8s.io/kube-network-policies",
+        {"network-policies": "sigs.k8s.io/kube-network-policies/cmd"},
+        manifests=("install.yaml",),
+    ),
     Tool("coredns", "node", "github.com/coredns/coredns", {"coredns": ".", "pause": "./pause"}),
 )
 GROUPS = tuple(dict.fromkeys(tool.group for tool in TOOLS))

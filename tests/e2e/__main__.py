@@ -16,7 +16,9 @@ from tests.e2e.cluster import Cluster, install_chart, install_controllers, insta
 from tests.e2e.demo import demo, promoted
 from tests.e2e.disturbed import disturbed
 from tests.e2e.embedded import Outcome
+from tests.e2e.enforcer import enforce
 from tests.e2e.farewell import farewell
+from tests.e2e.mistakes import mistakes
 from tests.e2e.node import Layout, lacks, started
 from tests.e2e.node.__main__ import cache
 from tests.e2e.record import Record
@@ -24,8 +26,18 @@ from tests.e2e.served import put_smollm2, served
 from tests.e2e.tiny import tiny
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "results" / "e2e.md"
-NEEDED = ("operator", "trainer", "serve", "training-operator", "kserve-controller", "storage-initializer", "seaweedfs", "mlflow")
-PARTS = ("tiny", "disturbed", "served", "demo", "promoted", "farewell")
+NEEDED = (
+    "operator",
+    "trainer",
+    "serve",
+    "training-operator",
+    "kserve-controller",
+    "storage-initializer",
+    "network-policies",
+    "seaweedfs",
+    "mlflow",
+)
+PARTS = ("tiny", "mistakes", "disturbed", "served", "demo", "promoted", "farewell")
 
 
 def main() -> int:
@@ -63,6 +75,8 @@ def install(made: Cluster, record: Record) -> None:
     """Images, controllers, stores, chart."""
     load_images(made, record, *NEEDED)
     install_controllers(made, record)
+    with record.step("NetworkPolicies enforced"):
+        enforce(made, archives.built()["network-policies"].reference)
     with record.step("SeaweedFS and MLflow installed and ready"):
         install_stores(made)
     with record.step("chart installed by helm"):
@@ -86,6 +100,7 @@ def do_parts(made: Cluster, record: Record, directory: Path, parts: list[str]) -
 
     acts: dict[str, tuple[str, Callable[[], None]]] = {
         "tiny": ("", tiny_part),
+        "mistakes": ("tiny", lambda: mistakes(made, record)),
         "disturbed": ("tiny", lambda: disturbed(made, record, left["tiny"])),
         "served": ("", served_part),
         "demo": ("", demo_part),

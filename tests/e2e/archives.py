@@ -13,7 +13,7 @@ from pathlib import Path
 BUILD = Path(__file__).resolve().parents[2] / "images" / "build.py"
 HERE = ("--base", "local", "--accelerator", "cpu")
 OURS = ("operator", "trainer", "serve")
-THEIRS = ("pause", "training-operator", "kserve-controller", "storage-initializer", "seaweedfs", "mlflow")
+THEIRS = ("pause", "training-operator", "kserve-controller", "storage-initializer", "network-policies", "seaweedfs", "mlflow")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
-"""What pods of runs may do, tried: Pod Security, rights at the API server, other runs' secrets, the network's rules.
+"""What pods of runs may do, tried: Pod Security, rights at the API server, other runs' secrets; and that their wall is there.
 
-The node's bridge enforces no NetworkPolicy; that the objects are there and say what they must is all that is claimed.
+Neighbours: `walls` tries what the wall lets through.
 """
 
 from typing import Any
@@ -31,4 +31,4 @@ def check_policies(made: Cluster, record: Record, seen: Seen) -> None:
     uid = seen.run["metadata"]["uid"]
     found = made.api.get("networkpolicies", f"--namespace={RUNS}", f"--selector=modelspec.dev/run-uid={uid}")["items"]
     types = {kind for policy in found for kind in policy["spec"]["policyTypes"]}
-    record.check("the run has NetworkPolicies for both directions (the bridge enforces none)", types == {"Ingress", "Egress"}, len(found))
+    record.check("the run has NetworkPolicies for both directions", types == {"Ingress", "Egress"}, len(found))

@@ -47,7 +47,7 @@ class Record:
         print(f"\n== {name}", flush=True)
         try:
             yield
-        except (Broken, AssertionError, TimeoutError, OSError, RuntimeError, subprocess.CalledProcessError) as error:
+        except (Broken, AssertionError, LookupError, ValueError, OSError, RuntimeError, subprocess.CalledProcessError) as error:
             traceback.print_exc()
             self.check("runs to its end", False, f"{type(error).__name__}: {error}"[:400])
         self.steps.append((name, "whole part", time.monotonic() - began))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.cluster.control_plane.client import Object
-from tests.e2e.cluster import Cluster
+from tests.e2e.cluster import SYSTEM, Cluster
 from tests.e2e.embedded import Outcome, outcome, run_embedded
 from tests.e2e.inputs import make_model, tiny_run
 from tests.e2e.locked import check_locked, check_policies
@@ -16,13 +16,12 @@ from tests.e2e.record import Record
 from tests.e2e.secrets_kept import check_secrets
 from tests.e2e.tracked import check_tracked
 from tests.e2e.user import apply, mirror
-from tests.e2e.watch import Seen, watch
+from tests.e2e.walls import check_walls
+from tests.e2e.watch import TRAINED, Seen, watch
 
-DETERMINISTIC = ("fetch", "curate", "demonstrate")
+DETERMINISTIC = ("fetch", "outline", "write", "curate", "demonstrate")
 LIMIT_SECONDS = 900.0
 TWO = {"nodes": 2}
-APPLIED = {"fetch": "Job", "curate": "Job", "demonstrate": "Job", "midtrain": "PyTorchJob", "finetune": "PyTorchJob", "evaluate": "Job"}
-"""Kind of stage -> what its pods belong to."""
 
 
 def machines(data: dict[str, Any], resources: dict[str, int]) -> dict[str, Any]:
@@ -52,6 +51,8 @@ def tiny(made: Cluster, record: Record, directory: Path) -> Outcome:
     compare(record, here, there)
     check_tracked(made, record, "tiny", there)
     check_policies(made, record, seen)
+    check_walls(made, record, seen.run["metadata"]["uid"])
+    record.number("resident memory of the operator's largest pod", f"{max(map(made.node.memory_mib, made.pods(SYSTEM)))} MiB", "< 150 MiB")
     check_locked(made, record)
     check_secrets(made, record)
     return there
@@ -62,8 +63,10 @@ def check_run(made: Cluster, record: Record, seen: Seen) -> Outcome:
     name = seen.run["metadata"]["name"]
     record.check("the run succeeded", seen.succeeded, seen.why() if not seen.succeeded else "")
     record.number(f"{name}: from kubectl apply to the first pod Running", f"{seen.first_running or 0:.1f} s", "< 10 s")
+    record.number(f"{name}: from committed inputs to the first progress of a training", f"{seen.first_step or 0:.1f} s", "< 60 s")
     owners = seen.owners()
-    record.check("every stage ran in a pod of the right kind", owners == {kind: {APPLIED[kind]} for kind in owners} and owners, owners)
+    right = all(found == {"PyTorchJob" if kind in TRAINED else "Job"} for kind, found in owners.items())
+    record.check("every stage ran in a pod of the right kind", owners and right, owners)
     record.check("progress moved in the status", len(seen.percentages) >= 3, seen.percentages)
     record.check("so did the time that is left", len(seen.remaining) >= 2, seen.remaining)
     record.check("no pod has rights at the API server", not any(_has_token(pod) for pod in seen.pods.values()), f"{len(seen.pods)} pods")
@@ -75,7 +78,7 @@ def compare(record: Record, here: list[Outcome], there: Outcome) -> None:
     one, two = here
     same = one.digests(*DETERMINISTIC) == there.digests(*DETERMINISTIC)
     record.check("contentDigests of deterministic stages are those of this machine", same, f"{len(there.digests(*DETERMINISTIC))} stages")
-    trained = one.digests("midtrain", "finetune")
+    trained = one.digests(*TRAINED)
     equal = sum(there.manifests[name].content_digest == digest for name, digest in trained.items())
     record.number("trained stages whose contentDigest is this machine's too", f"{equal} of {len(trained)}")
     spread = max(abs(value - two.margins()[key]) for key, value in one.margins().items())

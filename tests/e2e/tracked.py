@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 from tests.e2e.cluster import Cluster
 from tests.e2e.embedded import Outcome
 from tests.e2e.record import Record
+from tests.e2e.watch import TRAINED
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-TRAINED = ("midtrain", "finetune")
 
 
 def client(made: Cluster) -> "MlflowClient":

@@ -13,7 +13,7 @@ def found() -> list[tuple[str, str]]:
     import build
 
     pinned = {tool.name: tool.version for tool in build.TOOLS}
-    wanted = ("k8s", "etcd", "coredns", "training-operator", "kserve", "helm4")
+    wanted = ("k8s", "etcd", "coredns", "training-operator", "kserve", "network-policies", "helm4")
     tools = [(name, pinned[name]) for name in wanted]
     debian = [(name, said(name, "--version")) for name in ("containerd", "runc")]
     ours = [(name, one.reference) for name, one in archives.built().items() if name in archives.OURS]

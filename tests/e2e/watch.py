@@ -12,6 +12,8 @@ from tests.e2e.cluster import RUNS, Cluster, condition
 from tests.e2e.record import Broken
 
 POLL_SECONDS = 0.5
+TRAINED = ("midtrain", "finetune")
+"""Kinds of stages that train; they run as a PyTorchJob, all others as a Job."""
 
 
 @dataclass(slots=True)
@@ -28,6 +30,10 @@ class Seen:
     """`Type=Status Reason`, every one that was ever there."""
     first_running: float | None = None
     """Seconds from the apply to the first pod that runs."""
+    first_trainer: float | None = None
+    """Seconds from the apply to the first pod of a training, which is made as soon as its inputs are committed."""
+    first_step: float | None = None
+    """Seconds from that pod to the first progress of a training in the status; progress is reported later than it is made."""
 
     @property
     def succeeded(self) -> bool:
@@ -80,13 +86,21 @@ def observe(made: Cluster, name: str, seen: Seen, after: float, namespace: str =
     _append(seen.percentages, status.get("progress", {}).get("percentage"))
     _append(seen.remaining, status.get("progress", {}).get("estimatedRemainingSeconds"))
     _append(seen.stages, status.get("stage"))
+    if seen.first_step is None and seen.first_trainer is not None and any(map(_has_trained, status.get("stages", ()))):
+        seen.first_step = after - seen.first_trainer
     seen.conditions |= {f"{c['type']}={c['status']} {c.get('reason', '')}" for c in status.get("conditions", ())}
     selector = f"modelspec.dev/run-uid={seen.run['metadata']['uid']}"
     pods = made.api.request("GET", f"/api/v1/namespaces/{namespace}/pods", labelSelector=selector).body.get("items", ())
     for pod in pods:
         seen.pods[pod["metadata"]["name"]] = pod
+        if seen.first_trainer is None and pod["metadata"]["labels"].get("modelspec.dev/stage-kind") in TRAINED:
+            seen.first_trainer = after
         if seen.first_running is None and pod["status"].get("phase") in ("Running", "Succeeded"):
             seen.first_running = after
+
+
+def _has_trained(stage: Object) -> bool:
+    return stage["kind"] in TRAINED and bool(stage.get("percentage"))
 
 
 def _append(found: list, value: object) -> None:  # type: ignore[type-arg]

@@ -134,9 +134,11 @@ def _trouble(obj: Mapping[str, Any], backend: Backend, pods: Sequence[Pod], phas
 
 
 def _without_pods(obj: Mapping[str, Any], backend: Backend) -> Trouble:
+    """Pods that are refused and a controller that is away look alike where the controller writes no status: the events tell them apart."""
+    look = f"no pods were made; `kubectl describe {obj['kind'].lower()} {obj['metadata']['name']}` says why"
     if not _conditions(obj) and backend.silence:
-        return Trouble(Reason.SILENT, backend.silence)
-    return Trouble(Reason.PODS_MISSING, f"no pods were made; `kubectl describe {obj['kind'].lower()} {obj['metadata']['name']}` says why")
+        return Trouble(Reason.SILENT, f"{look}, a ResourceQuota for one; where it has no events, {backend.silence}")
+    return Trouble(Reason.PODS_MISSING, look)
 
 
 def newest(children: Iterable[Child]) -> dict[str, Child]:

@@ -17,9 +17,13 @@ ADVICE = {
 }
 
 
+CLAIM = "make the claim in this namespace, or a volume for it, or name another one in spec.execution.scratch or spec.execution.modelCache"
+"""Of a PersistentVolumeClaim, which the scheduler speaks of as it speaks of nodes that are full."""
+
+
 def advised(trouble: Trouble, stage: Stage) -> str:
     """The trouble's message with what to do."""
-    return _with_step(trouble, _room(stage))
+    return _with_step(trouble, CLAIM if "persistentvolumeclaim" in trouble.message.lower() else _room(stage))
 
 
 def advised_of_server(trouble: Trouble, field: str) -> str:

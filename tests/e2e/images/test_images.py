@@ -22,7 +22,7 @@ from tests.e2e.images.room import COMPILERS, SHELLS, USER, NotHere, builder, roo
 pytestmark = pytest.mark.images
 OPERATOR_MB = 220
 EVERY = ("operator", "trainer", "serve", "storage-initializer", "mlflow")
-THEIRS = ("training-operator", "kserve-controller", "pause", "seaweedfs")
+THEIRS = ("training-operator", "kserve-controller", "network-policies", "pause", "seaweedfs")
 RANK = """
 import os, torch, torch.distributed as dist
 dist.init_process_group("gloo")

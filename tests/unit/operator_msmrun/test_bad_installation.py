@@ -90,6 +90,7 @@ def test_a_full_volume_ends_the_run_with_its_path(workshop: Workshop) -> None:
 
 
 NO_GPU = "0/3 nodes are available: 3 Insufficient nvidia.com/gpu."
+NO_CLAIM = '0/3 nodes are available: persistentvolumeclaim "disk" not found.'
 UNBOUND = "0/3 nodes are available: pod has unbound immediate PersistentVolumeClaims."
 WAITING: dict[str, tuple[dict[str, Any], str, str]] = {
     "an image that is not there": (
@@ -184,6 +185,15 @@ def test_a_volume_that_is_not_bound_is_said_in_the_schedulers_words(workshop: Wo
     workshop.pod(workshop.jobs()[0], "Pending", conditions=[unschedulable(UNBOUND)])
     assert progressing(workshop) == "Unschedulable"
     assert UNBOUND in workshop.condition("Progressing")["message"]
+
+
+def test_a_claim_that_is_not_there_is_to_be_made_and_not_nodes_to_be_added(workshop: Workshop) -> None:
+    workshop.submit(msm_run(**CHAIN))
+    workshop.reconcile()
+    workshop.pod(workshop.jobs()[0], "Pending", conditions=[unschedulable(NO_CLAIM)])
+    assert progressing(workshop) == "Unschedulable"
+    said = workshop.condition("Progressing")["message"]
+    assert f"{NO_CLAIM}; make the claim in this namespace, or a volume for it, or name another one in spec.execution.scratch" in said
 
 
 def test_a_resource_quota_that_is_too_small_is_told_by_the_jobs_lack_of_pods(workshop: Workshop) -> None:
