@@ -9,6 +9,7 @@ injects, one whose servers go away. Numbers come from what the parts found in th
 import argparse
 import json
 import logging
+import os
 import random
 import shutil
 import subprocess
@@ -83,7 +84,7 @@ def _all(options: argparse.Namespace, root: Path, say: Say) -> Verdict:
     if options.injected:
         wanted.append(("injected", "injected", 0, ["--injected", str(options.injected)]))
     if options.away:
-        wanted.append(("away", "away", 0, ["--away", str(options.away)]))
+        wanted.append(("away", "away", 1, ["--away", str(options.away)]))
     parts = (
         []
         if found["prepare"].lost
@@ -127,14 +128,21 @@ def _part(options: argparse.Namespace, root: Path, say: Say) -> Verdict:
 
     logging.disable(logging.CRITICAL)
     model, kept = root.parent / "model", root.parent / "reference.json"
-    if options.part == "prepare":
-        return _prepare(root, model, kept, say)
     if options.part == "injected":
         return _injected(root, model, options.injected, random.Random(options.seed), say)
+    _stay_on_one_processor(options.seed)
+    if options.part == "prepare":
+        return _prepare(root, model, kept, say)
     reference = json.loads(kept.read_text())
     if options.part == "away":
         return away(root, model, options.away, reference, say)
     return kill_lane(root, model, options.kills, options.seed, reference, say)
+
+
+def _stay_on_one_processor(number: int) -> None:
+    """A training takes a thread for each processor that it may use, and sums are bit-equal for one number of threads alone."""
+    ours = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {ours[number % len(ours)]})
 
 
 def _prepare(root: Path, model: Path, kept: Path, say: Say) -> Verdict:
