@@ -67,7 +67,7 @@ bench-synth: $(DEV) ## figures of the synthesis; those of a real server need `ma
 bench-operator: $(DEV) cluster-tools ## runs started a second, latency, writes, memory and restart of the operator on a real control plane
 	$(BIN)/python -m tests.bench.bench_operator
 
-e2e: $(DEV) ## a real node: images, chart by helm, the shipped manifests; an hour on two cores; writes docs/results/e2e.md. What the machine lacks is said
+e2e: $(DEV) ## a real node: images, chart by helm, the shipped manifests; half an hour on two cores, its programs and images apart; writes docs/results/e2e.md. What the machine lacks is said
 	-@$(PYTHON) tools/build.py core train serve cli node
 	-@$(PYTHON) images/build.py --base local --accelerator cpu operator trainer serve training-operator kserve-controller storage-initializer network-policies seaweedfs mlflow
 	$(BIN)/python -m tests.e2e
