@@ -47,6 +47,11 @@ class Cluster:
         """The administrator."""
         return self.node.api
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a program is given that acts as the administrator."""
+        return {**os.environ, "KUBECONFIG": str(self.node.layout.kubeconfig("admin")), "HOME": str(self.node.layout.directory)}
+
     def address(self, service: str, namespace: str) -> str:
         """A Service's address, which the test process reaches too."""
         return str(self.api.get("service", service, f"--namespace={namespace}")["spec"]["clusterIP"])
@@ -62,9 +67,8 @@ class Cluster:
         Raises:
             CalledProcessError: it failed; what it said is on standard error.
         """
-        environment = {**os.environ, "KUBECONFIG": str(self.node.layout.kubeconfig("admin")), "HOME": str(self.node.layout.directory)}
         command = [str(program("helm")), *arguments]
-        return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment).stdout
+        return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=self.environment).stdout
 
     def pods(self, namespace: str, selector: str = "") -> list[Object]:
         """Pods of a namespace."""

@@ -4,7 +4,6 @@ Needs the tiny model in the bucket, and the artifacts of the tiny run, so that o
 same and more on a control plane without pods in tests/cluster. Cost: a minute, most of it the patience that the operator has by design.
 """
 
-import os
 import subprocess
 import time
 from collections.abc import Callable, Mapping
@@ -133,7 +132,6 @@ def said(status: Object) -> dict[str, str]:
 
 def upgrade(made: Cluster, value: str) -> str:
     """What helm says to a value that it refuses; empty when it takes it."""
-    environment = {**os.environ, "KUBECONFIG": str(made.node.layout.kubeconfig("admin")), "HOME": str(made.node.layout.directory)}
     command = [program("helm"), "upgrade", "msm", CHART, f"--namespace={SYSTEM}", "--reuse-values", "--set", value, "--timeout=3m"]
-    done = subprocess.run([*map(str, command)], capture_output=True, text=True, env=environment, check=False)
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, env=made.environment, check=False)
     return done.stderr.replace("\\n", "\n") if done.returncode else ""
